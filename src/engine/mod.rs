@@ -1,0 +1,3 @@
+//! DataFusion over the store.
+
+pub mod canned;

@@ -1,0 +1,1 @@
+//! Arrow batches become text; knows neither store nor engine.
