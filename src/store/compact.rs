@@ -1,0 +1,108 @@
+//! Merges many small files into few large ones, so that queries open few and growth stays cheap:
+//! files of like size are merged once enough of them are there (each row is rewritten only as
+//! often as its file grows by that factor).
+
+use super::catalog::{Catalog, Changes};
+use super::merge::{Merge, SortedFile};
+use super::writer::FileWriter;
+use super::{FileClass, FileRecord, Limits, Snapshot};
+use crate::records::schema::Table;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Merges what is due, one commit a merge. Returns the number of files written.
+///
+/// # Errors
+/// When a file cannot be read or written; what was committed before stays.
+pub fn compact(catalog: &dyn Catalog, limits: Limits, now_ms: i64) -> anyhow::Result<u64> {
+    let mut written = 0;
+    while let Some((snapshot, group)) = due(catalog, limits)? {
+        let mut changes = Changes { now_ms, ..Changes::default() };
+        changes.retired = group.iter().map(|file| file.id).collect();
+        changes.new_files = merge_files(&snapshot.cache, &group, limits)?;
+        let first_id = catalog.next_file_id()?;
+        for (i, file) in changes.new_files.iter_mut().enumerate() {
+            file.id = first_id + i as i64;
+        }
+        written += changes.new_files.len() as u64;
+        catalog.commit(&changes)?;
+    }
+    Ok(written)
+}
+
+/// The first group of files that shall become one.
+fn due(catalog: &dyn Catalog, limits: Limits) -> anyhow::Result<Option<(Snapshot, Vec<FileRecord>)>> {
+    let snapshot = catalog.snapshot()?;
+    let group = due_group(&snapshot, limits.compact_files.max(2));
+    Ok(group.map(|group| (snapshot, group)))
+}
+
+fn due_group(snapshot: &Snapshot, ratio: usize) -> Option<Vec<FileRecord>> {
+    let mut groups: BTreeMap<(Table, FileClass, Option<&str>, u32), Vec<&FileRecord>> = BTreeMap::new();
+    for file in snapshot.files.iter() {
+        let size_class = file.row_count.max(1).ilog(ratio as u64);
+        groups.entry((file.table, file.class, file.project.as_deref(), size_class)).or_default().push(file);
+    }
+    let group = groups.into_values().find(|group| group.len() >= ratio)?;
+    Some(group.into_iter().take(ratio).cloned().collect())
+}
+
+/// One file of all rows that count, and one of those a later arrival took the place of.
+fn merge_files(cache: &Path, files: &[FileRecord], limits: Limits) -> anyhow::Result<Vec<FileRecord>> {
+    let Some(first) = files.first() else { return Ok(Vec::new()) };
+    let inputs: Vec<SortedFile> = files
+        .iter()
+        .map(|file| SortedFile {
+            path: cache.join(&file.path),
+            row_count: file.row_count,
+            skip: file.dropped.clone(),
+        })
+        .collect();
+    let schema = first.table.stored_schema();
+    let mut merge = Merge::open(&inputs, schema, first.table.sort_columns(), limits.batch_rows)?;
+    let mut outputs = Outputs { cache, first, limits, live: None, superseded: None };
+    while let Some((batch, places)) = merge.next_rows(limits.batch_rows)? {
+        let superseded: BooleanArray =
+            places.iter().map(|place| Some(files[place.file].superseded.contains(place.row))).collect();
+        outputs.write(&batch, &superseded)?;
+    }
+    outputs.finish()
+}
+
+struct Outputs<'a> {
+    cache: &'a Path,
+    first: &'a FileRecord,
+    limits: Limits,
+    live: Option<FileWriter>,
+    superseded: Option<FileWriter>,
+}
+
+impl Outputs<'_> {
+    fn write(&mut self, batch: &RecordBatch, superseded: &BooleanArray) -> anyhow::Result<()> {
+        if superseded.true_count() == 0 {
+            return self.write_to(self.first.class, batch);
+        }
+        let live = arrow::compute::not(superseded)?;
+        self.write_to(self.first.class, &filter_record_batch(batch, &live)?)?;
+        self.write_to(FileClass::Superseded, &filter_record_batch(batch, superseded)?)
+    }
+
+    fn write_to(&mut self, class: FileClass, batch: &RecordBatch) -> anyhow::Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        let is_live = class == self.first.class;
+        let writer = if is_live { &mut self.live } else { &mut self.superseded };
+        if writer.is_none() {
+            let project = self.first.project.as_deref();
+            *writer = Some(FileWriter::create(self.cache, self.first.table, class, project, self.limits)?);
+        }
+        writer.as_mut().map_or(Ok(()), |writer| writer.write(batch))
+    }
+
+    fn finish(self) -> anyhow::Result<Vec<FileRecord>> {
+        self.live.into_iter().chain(self.superseded).map(FileWriter::finish).collect()
+    }
+}

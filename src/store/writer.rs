@@ -1,0 +1,181 @@
+//! Record batches to one Parquet file: written under a temporary name, synced, renamed. A file
+//! counts only once the catalog says so.
+
+use super::{FileClass, FileRecord, Limits, layout};
+use crate::records::schema::Table;
+use anyhow::Context;
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, Encoding, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Columns whose bounds are stated: they can hold no NaN, and queries are pruned by them.
+const BOUNDED: [&str; 3] = ["run_id", "key", "step"];
+
+/// Writes one file of one table.
+pub struct FileWriter {
+    cache: PathBuf,
+    tmp: PathBuf,
+    writer: ArrowWriter<File>,
+    record: FileRecord,
+    limits: Limits,
+    group_key: Option<String>,
+}
+
+impl FileWriter {
+    /// Opens a new file for rows of `project`.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn create(
+        cache: &Path,
+        table: Table,
+        class: FileClass,
+        project: Option<&str>,
+        limits: Limits,
+    ) -> anyhow::Result<Self> {
+        let path = layout::new_file(table, project);
+        let tmp = layout::tmp(cache).join(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
+        let file = File::create(&tmp).with_context(|| format!("cannot create {}", tmp.display()))?;
+        let schema = table.stored_schema();
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(&schema, limits)?)
+            .with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(file, schema, options)?;
+        let record = FileRecord::new(table, class, path, project);
+        Ok(Self { cache: cache.to_path_buf(), tmp, writer, record, limits, group_key: None })
+    }
+
+    /// Appends rows; they must follow the table's sort order, this batch and the last one alike.
+    ///
+    /// # Errors
+    /// When the disk is full or the batch has another schema.
+    pub fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.note_bounds(batch);
+        self.cut_row_group(batch)?;
+        self.writer.write(batch).with_context(|| format!("cannot write {}", self.tmp.display()))?;
+        if self.writer.in_progress_rows() >= self.limits.row_group_rows {
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Ends a row group where the key changes, once it is large enough to stand alone.
+    fn cut_row_group(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let Some(column) = batch.column_by_name("key") else { return Ok(()) };
+        let first = text_at(column, 0);
+        let changed = self.group_key.is_some() && first != self.group_key;
+        if changed && self.writer.in_progress_rows() >= self.limits.row_group_rows / 16 {
+            self.writer.flush()?;
+        }
+        self.group_key = text_at(column, batch.num_rows() - 1);
+        Ok(())
+    }
+
+    fn note_bounds(&mut self, batch: &RecordBatch) {
+        self.record.row_count += batch.num_rows() as u64;
+        if let Some(runs) = batch.column_by_name("run_id") {
+            distinct_texts(runs, &mut self.record.runs);
+        }
+        if let Some(keys) = batch.column_by_name("key").filter(|keys| keys.null_count() == 0) {
+            let mut distinct = BTreeSet::new();
+            distinct_texts(keys, &mut distinct);
+            for key in distinct {
+                widen(&mut self.record.key_bounds, key);
+            }
+        }
+        if let Some(steps) = batch.column_by_name("step").filter(|steps| steps.null_count() == 0) {
+            for &step in steps.as_primitive::<Int64Type>().values() {
+                widen(&mut self.record.step_bounds, step);
+            }
+        }
+    }
+
+    /// Closes, syncs and renames the file. It counts once its record is committed.
+    ///
+    /// # Errors
+    /// When the disk is full.
+    pub fn finish(mut self) -> anyhow::Result<FileRecord> {
+        self.writer.finish()?;
+        self.writer.inner().sync_all().with_context(|| format!("cannot sync {}", self.tmp.display()))?;
+        self.record.size_bytes = self.writer.inner().metadata()?.len();
+        let runs = &self.record.runs;
+        self.record.run_bounds = runs.first().cloned().zip(runs.last().cloned());
+        let target = self.cache.join(&self.record.path);
+        if let Some(folder) = target.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        std::fs::rename(&self.tmp, &target).with_context(|| format!("cannot create {}", target.display()))?;
+        if let Some(folder) = target.parent().and_then(|folder| File::open(folder).ok()) {
+            // Some file systems cannot sync a folder; the catalog's own sync still orders the commit.
+            let _ = folder.sync_all();
+        }
+        Ok(self.record)
+    }
+
+    /// Rows so far.
+    pub fn row_count(&self) -> u64 {
+        self.record.row_count
+    }
+}
+
+fn widen<T: PartialOrd + Clone>(bounds: &mut Option<(T, T)>, value: T) {
+    match bounds {
+        None => *bounds = Some((value.clone(), value)),
+        Some((low, _)) if value < *low => *low = value,
+        Some((_, high)) if value > *high => *high = value,
+        Some(_) => {}
+    }
+}
+
+fn text_at(column: &dyn Array, row: usize) -> Option<String> {
+    column.as_string_opt::<i32>().map(|texts| texts.value(row).to_string())
+}
+
+fn distinct_texts(column: &dyn Array, into: &mut BTreeSet<String>) {
+    if let Some(texts) = column.as_string_opt::<i32>() {
+        let mut previous: Option<&str> = None;
+        for text in texts.iter().flatten() {
+            if previous != Some(text) && !into.contains(text) {
+                into.insert(text.to_string());
+            }
+            previous = Some(text);
+        }
+    }
+}
+
+fn properties(schema: &SchemaRef, limits: Limits) -> anyhow::Result<WriterProperties> {
+    let mut properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(3)?))
+        .set_created_by("runq".into())
+        // Statistics leave NaN out and engines believe them, so only columns that cannot hold one have any.
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_data_page_row_count_limit(limits.page_rows)
+        .set_write_batch_size(limits.page_rows.min(1024))
+        .set_max_row_group_row_count(Some(limits.row_group_rows));
+    for field in schema.fields() {
+        let column = ColumnPath::from(field.name().as_str());
+        if BOUNDED.contains(&field.name().as_str()) {
+            properties = properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
+        }
+        properties = match field.data_type() {
+            DataType::Int64 | DataType::Timestamp(_, _) | DataType::Int32 => properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED),
+            DataType::Float64 => properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_encoding(column, Encoding::PLAIN),
+            _ => properties,
+        };
+    }
+    Ok(properties.build())
+}
