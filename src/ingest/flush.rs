@@ -1,0 +1,514 @@
+//! A batch becomes Parquet files and one commit.
+
+use super::load::{Active, Batch};
+use super::overlap::{self, Overlap};
+use super::points::{Group, NO_TIME, PointRow};
+use super::state::{KeyState, RunPlace, RunState, run_row};
+use crate::records::Axis;
+use crate::records::batch::{Cell, rows_to_batch};
+use crate::records::schema::Table;
+use crate::store::catalog::HiddenKind;
+use crate::store::rows::RowSet;
+use crate::store::writer::FileWriter;
+use crate::store::{Catalog, Changes, FileClass, FileRecord, Limits, RunRecord, Snapshot};
+use arrow::array::{
+    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringBuilder, TimestampMillisecondArray,
+};
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// Rows of a batch while points are written.
+const BATCH_ROWS: usize = 1 << 16;
+
+/// Where batches go.
+pub struct Flush<'a> {
+    /// Cache folder.
+    pub cache: &'a Path,
+    /// Catalog.
+    pub catalog: &'a dyn Catalog,
+    /// Sizes.
+    pub limits: Limits,
+    /// Time of the commit.
+    pub now_ms: i64,
+}
+
+/// What a commit wrote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Parquet files.
+    pub file_count: u64,
+    /// Points.
+    pub point_count: u64,
+}
+
+impl Flush<'_> {
+    /// Writes the batch and commits it. Afterwards the batch holds only the runs of `current`
+    /// (source and identity of a log that is still being read).
+    ///
+    /// # Errors
+    /// When the cache cannot be written. The catalog is unchanged then, and so is what counts.
+    pub fn commit(&self, batch: &mut Batch, current: Option<(&str, &str)>) -> anyhow::Result<Written> {
+        let mut work = Work {
+            flush: self,
+            snapshot: self.catalog.snapshot()?,
+            changes: Changes { now_ms: self.now_ms, ..Changes::default() },
+            next_file_id: self.catalog.next_file_id()?,
+            superseded: BTreeMap::new(),
+        };
+        let point_count = batch.points.len() as u64;
+        let overlaps = work.write_points(batch)?;
+        work.resolve(batch, overlaps)?;
+        batch.runs.iter_mut().for_each(|run| run.state.settle_last_step());
+        work.write_small_tables(batch)?;
+        work.drop_rows(batch)?;
+        work.record(batch)?;
+        let file_count = work.changes.new_files.len() as u64;
+        if !work.changes.is_empty() {
+            self.catalog.commit(&work.changes)?;
+        }
+        batch.after_commit(current);
+        Ok(Written { file_count, point_count })
+    }
+}
+
+/// A commit being made.
+struct Work<'a> {
+    flush: &'a Flush<'a>,
+    snapshot: Snapshot,
+    changes: Changes,
+    next_file_id: i64,
+    /// Rows that newly ceased to count, by id of a file of the snapshot.
+    superseded: BTreeMap<i64, RowSet>,
+}
+
+/// Metrics of a run (by its index) whose new points may touch stored ones.
+type Overlaps = BTreeMap<usize, BTreeMap<String, Overlap>>;
+
+impl Work<'_> {
+    fn write_points(&mut self, batch: &mut Batch) -> anyhow::Result<Overlaps> {
+        let mut groups = batch.points.take();
+        let runs = &batch.runs;
+        let place = |group: &Group| (project(&runs[group.run]).as_deref(), group.internal);
+        let order = |a: &Group, b: &Group| {
+            place(a)
+                .cmp(&place(b))
+                .then_with(|| a.key.cmp(&b.key))
+                .then_with(|| runs[a.run].run_id.cmp(&runs[b.run].run_id))
+        };
+        groups.sort_by(|a, b| order(&a.0, &b.0));
+        let mut overlaps = rewound_overlaps(&batch.runs);
+        let mut output: Option<PointFile> = None;
+        for (group, mut rows) in groups {
+            let run = &mut batch.runs[group.run];
+            let settled = settle(&group, &mut rows, &mut run.state);
+            if let Some(hint) = settled.reread {
+                run.state.hints.insert(group.key.clone(), hint);
+                batch.reread.insert(run.key.clone(), run.state.hints.clone());
+            }
+            if let Some(overlap) = settled.overlap {
+                let known =
+                    overlaps.entry(group.run).or_default().entry(group.key.clone()).or_insert(overlap);
+                known.from_step = known.from_step.min(overlap.from_step);
+                known.recompute |= overlap.recompute;
+            }
+            let class = if group.internal { FileClass::Internal } else { FileClass::Live };
+            let place = (project(run).clone(), class);
+            if output.as_ref().is_some_and(|open| open.place != place) {
+                self.close(output.take())?;
+            }
+            let open = match output.as_mut() {
+                Some(open) => open,
+                None => output.insert(PointFile::create(self.flush, place)?),
+            };
+            open.append(&run.run_id, &group.key, &rows, &settled.superseded)?;
+        }
+        self.close(output)?;
+        Ok(overlaps)
+    }
+
+    fn close(&mut self, file: Option<PointFile>) -> anyhow::Result<()> {
+        if let Some(file) = file {
+            let record = file.finish()?;
+            self.add_file(record);
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, mut record: FileRecord) {
+        record.id = self.next_file_id;
+        self.next_file_id += 1;
+        self.changes.new_files.push(record);
+    }
+
+    /// Decides among stored and new points at the same steps.
+    fn resolve(&mut self, batch: &mut Batch, overlaps: Overlaps) -> anyhow::Result<()> {
+        for (index, keys) in overlaps {
+            let run = &mut batch.runs[index];
+            let files = self.metrics_files(run)?;
+            let resolved = overlap::resolve(
+                self.flush.cache,
+                &run.run_id,
+                &keys,
+                &files,
+                &run.state.rewinds,
+                self.flush.limits,
+            )?;
+            for (file, rows) in resolved.superseded {
+                self.supersede(&files[file], &rows);
+            }
+            for (key, points) in resolved.states {
+                let state = run.state.key(&key);
+                state.stats = points.stats;
+                state.last = points.last;
+            }
+        }
+        batch.runs.iter_mut().for_each(|run| run.state.new_rewind = None);
+        Ok(())
+    }
+
+    /// Files with counting points of a run: stored ones, then new ones.
+    fn metrics_files(&self, run: &Active) -> anyhow::Result<Vec<FileRecord>> {
+        let stored: BTreeSet<i64> = match run.fresh {
+            true => BTreeSet::new(),
+            false => self.flush.catalog.files_of_run(&run.run_id)?.into_iter().collect(),
+        };
+        let is_live = |file: &&FileRecord| file.table == Table::Metrics && file.class == FileClass::Live;
+        let old = self.snapshot.files.iter().filter(is_live).filter(|file| stored.contains(&file.id));
+        let new =
+            self.changes.new_files.iter().filter(is_live).filter(|file| file.runs.contains(&run.run_id));
+        Ok(old.chain(new).cloned().collect())
+    }
+
+    fn supersede(&mut self, file: &FileRecord, rows: &RowSet) {
+        match self.changes.new_files.iter_mut().find(|new| new.id == file.id) {
+            Some(new) => new.superseded = new.superseded.union(rows),
+            None => {
+                let known = self.superseded.entry(file.id).or_insert_with(|| file.superseded.clone());
+                *known = known.union(rows);
+            }
+        }
+    }
+
+    fn write_small_tables(&mut self, batch: &Batch) -> anyhow::Result<()> {
+        let mut runs = Vec::new();
+        let mut configs = Vec::new();
+        let mut summary = Vec::new();
+        for run in &batch.runs {
+            let project = project(run);
+            let place = RunPlace {
+                run_id: &run.run_id,
+                source: &run.key.source,
+                writes_ends: run.writes_ends,
+                path: &run.path,
+            };
+            runs.push(run_row(&place, &run.state));
+            summary.extend(run.state.summary_rows(&run.run_id, project));
+            if run.config_changed {
+                configs.extend(run.state.config_rows(&run.run_id, project));
+            }
+        }
+        let with_project = |rows: &[(usize, Vec<Cell>)]| -> Vec<Vec<Cell>> {
+            let row = |(index, row): &(usize, Vec<Cell>)| {
+                let project = project(&batch.runs[*index]).clone();
+                row.iter().cloned().chain([project.into()]).collect()
+            };
+            rows.iter().map(row).collect()
+        };
+        self.write_rows(Table::Runs, runs)?;
+        self.write_rows(Table::Configs, configs)?;
+        self.write_rows(Table::Summary, summary)?;
+        self.write_rows(Table::Texts, with_project(&batch.texts))?;
+        self.write_rows(Table::Alerts, with_project(&batch.alerts))?;
+        self.write_rows(Table::Console, with_project(&batch.console))
+    }
+
+    /// One file a project.
+    fn write_rows(&mut self, table: Table, rows: Vec<Vec<Cell>>) -> anyhow::Result<()> {
+        let schema = table.stored_schema();
+        let project_column = schema.index_of("project")?;
+        let sort: Vec<usize> =
+            table.sort_columns().iter().map(|name| schema.index_of(name)).collect::<Result<_, _>>()?;
+        let mut by_project: BTreeMap<Option<String>, Vec<Vec<Cell>>> = BTreeMap::new();
+        for row in rows {
+            let project = if let Cell::Text(name) = &row[project_column] { Some(name.clone()) } else { None };
+            by_project.entry(project).or_default().push(row);
+        }
+        for (project, mut rows) in by_project {
+            rows.sort_by(|a, b| compare_rows(a, b, &sort));
+            let limits = self.flush.limits;
+            let mut writer =
+                FileWriter::create(self.flush.cache, table, FileClass::Live, project.as_deref(), limits)?;
+            for chunk in rows.chunks(BATCH_ROWS) {
+                writer.write(&rows_to_batch(table, chunk)?)?;
+            }
+            let record = writer.finish()?;
+            self.add_file(record);
+        }
+        Ok(())
+    }
+
+    /// Rows of runs that are replaced, reset or gone cease to count.
+    fn drop_rows(&mut self, batch: &Batch) -> anyhow::Result<()> {
+        let mut drops: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
+        let place: BTreeMap<i64, &FileRecord> =
+            self.snapshot.files.iter().map(|file| (file.id, file)).collect();
+        let mut add = |run_id: &str, is_dropped: &dyn Fn(Table) -> bool| -> anyhow::Result<()> {
+            for file_id in self.flush.catalog.files_of_run(run_id)? {
+                if place.get(&file_id).is_some_and(|file| is_dropped(file.table)) {
+                    drops.entry(file_id).or_default().insert(run_id.to_string());
+                }
+            }
+            Ok(())
+        };
+        for run_id in &batch.dropped_runs {
+            add(run_id, &|_| true)?;
+        }
+        for run in batch.runs.iter().filter(|run| !run.fresh) {
+            add(&run.run_id, &|table| {
+                table.is_replaced() && (table != Table::Configs || run.config_changed)
+            })?;
+        }
+        for (file_id, runs) in drops {
+            let Some(file) = place.get(&file_id) else { continue };
+            self.changes.left.extend(runs.iter().map(|run| (file_id, run.clone())));
+            if self.flush.catalog.runs_of_file(file_id)?.iter().all(|run| runs.contains(run)) {
+                self.changes.retired.push(file_id);
+                self.superseded.remove(&file_id);
+            } else {
+                let rows = overlap::rows_where(self.flush.cache, file, |run, _| runs.contains(run))?;
+                self.changes.hidden.push((file_id, HiddenKind::Dropped, file.dropped.union(&rows)));
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
+        let superseded = std::mem::take(&mut self.superseded);
+        let hidden = superseded.into_iter().map(|(file, rows)| (file, HiddenKind::Superseded, rows));
+        self.changes.hidden.extend(hidden);
+        for run in &batch.runs {
+            self.changes.runs.push(RunRecord {
+                run_id: run.run_id.clone(),
+                source: run.key.source.clone(),
+                identity: run.key.identity.clone(),
+                sub: run.key.sub.clone(),
+                state: postcard::to_stdvec(&run.state)?,
+            });
+        }
+        self.changes.gone_runs = std::mem::take(&mut batch.gone_runs);
+        self.changes.gone_inputs = std::mem::take(&mut batch.gone_inputs);
+        self.changes.inputs = std::mem::take(&mut batch.inputs);
+        self.changes.reset_inputs = std::mem::take(&mut batch.reset_inputs);
+        self.changes.problems = std::mem::take(&mut batch.problems);
+        self.changes.next_alert_seq = (!batch.alerts.is_empty()).then_some(batch.next_alert_seq);
+        Ok(())
+    }
+}
+
+fn project(run: &Active) -> &Option<String> {
+    &run.state.facts.project
+}
+
+/// Stored metrics that a new rewind reaches.
+fn rewound_overlaps(runs: &[Active]) -> Overlaps {
+    let mut overlaps = Overlaps::new();
+    for (index, run) in runs.iter().enumerate() {
+        let Some(from_step) = run.state.new_rewind else { continue };
+        let reached = |state: &&KeyState| {
+            !state.internal && state.stored_steps.is_some_and(|(_, last)| last >= from_step)
+        };
+        for (key, _) in run.state.keys.iter().filter(|(_, state)| reached(state)) {
+            let overlap = Overlap { from_step, recompute: true };
+            overlaps.entry(index).or_default().insert(key.clone(), overlap);
+        }
+    }
+    overlaps
+}
+
+/// What is known of the axis of a metric before its points are read (again).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum AxisHint {
+    /// All points are at one step: index them by arrival, from the first one on.
+    Indexed,
+    /// It has steps after all.
+    Stepped,
+}
+
+#[derive(Debug, Default)]
+struct Settled {
+    superseded: Vec<usize>,
+    overlap: Option<Overlap>,
+    /// The run must be read again with this hint.
+    reread: Option<AxisHint>,
+}
+
+/// Sorts the new points of a metric, decides which count among them, and continues its statistics.
+fn settle(group: &Group, rows: &mut [PointRow], run: &mut RunState) -> Settled {
+    let hint = run.hints.get(&group.key).copied();
+    let new_rewind = run.new_rewind;
+    let rewinds = std::mem::take(&mut run.rewinds);
+    let state = run.key(&group.key);
+    state.internal = group.internal;
+    let mut settled = Settled::default();
+    let first_step = rows.first().map(|row| row.step).unwrap_or_default();
+    let constant = rows.iter().all(|row| row.step == first_step) && !group.internal;
+    let indexed = match (hint, state.constant_step, state.stored) {
+        (Some(AxisHint::Stepped), ..) => false,
+        (_, Some(step), _) if constant && step == first_step => true,
+        (_, Some(_), _) => {
+            settled.reread = Some(AxisHint::Stepped);
+            false
+        }
+        (Some(AxisHint::Indexed), None, 0) => constant,
+        (None, None, 0) => constant && rows.len() > 1,
+        (_, None, 1)
+            if constant && state.stored_steps == Some((first_step, first_step)) && !group.internal =>
+        {
+            settled.reread = Some(AxisHint::Indexed);
+            false
+        }
+        _ => false,
+    };
+    if indexed {
+        state.constant_step = Some(first_step);
+        state.axis = Axis::Index;
+        rows.sort_by_key(PointRow::arrival);
+        let stored = state.stored;
+        rows.iter_mut().enumerate().for_each(|(i, row)| row.step = stored + i as i64);
+    } else if !rows.is_sorted_by_key(|row| (row.step, row.arrival())) {
+        rows.sort_by_key(|row| (row.step, row.arrival()));
+    }
+    if !group.internal {
+        settled.superseded = overlap::superseded(rows, &rewinds);
+        settled.overlap = overlap_with_stored(rows, state, new_rewind);
+        if !settled.overlap.is_some_and(|overlap| overlap.recompute) {
+            push_live(rows, &settled.superseded, state);
+        }
+    }
+    note_stored(rows, state);
+    run.rewinds = rewinds;
+    settled
+}
+
+fn overlap_with_stored(rows: &[PointRow], state: &KeyState, new_rewind: Option<i64>) -> Option<Overlap> {
+    let (_, stored_last) = state.stored_steps?;
+    let first = rows.first()?.step.min(new_rewind.unwrap_or(i64::MAX));
+    if first > stored_last {
+        return None;
+    }
+    let is_newest = rows.iter().all(|row| row.segment >= state.stored_segment);
+    let only_last = state.last.is_some_and(|(last, _)| rows[0].step >= last) && is_newest;
+    let rewound = new_rewind.is_some_and(|step| step <= stored_last);
+    Some(Overlap { from_step: first, recompute: !only_last || rewound })
+}
+
+fn push_live(rows: &[PointRow], superseded: &[usize], state: &mut KeyState) {
+    let mut skip = superseded.iter().peekable();
+    for (i, row) in rows.iter().enumerate() {
+        if skip.next_if_eq(&&i).is_none() {
+            state.push(row.step, row.value);
+        }
+    }
+}
+
+fn note_stored(rows: &[PointRow], state: &mut KeyState) {
+    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
+    let (low, high) = state.stored_steps.unwrap_or((first.step, last.step));
+    state.stored_steps = Some((low.min(first.step), high.max(last.step)));
+    state.stored += rows.len() as i64;
+    state.stored_segment = rows.iter().map(|row| row.segment).fold(state.stored_segment, i32::max);
+}
+
+/// A metrics file being written.
+struct PointFile {
+    place: (Option<String>, FileClass),
+    writer: FileWriter,
+    superseded: RowSet,
+    rows: Vec<PointRow>,
+    run_ids: StringBuilder,
+    keys: StringBuilder,
+    written: u64,
+}
+
+impl PointFile {
+    fn create(flush: &Flush<'_>, place: (Option<String>, FileClass)) -> anyhow::Result<Self> {
+        let writer =
+            FileWriter::create(flush.cache, Table::Metrics, place.1, place.0.as_deref(), flush.limits)?;
+        Ok(Self {
+            place,
+            writer,
+            superseded: RowSet::new(),
+            rows: Vec::new(),
+            run_ids: StringBuilder::new(),
+            keys: StringBuilder::new(),
+            written: 0,
+        })
+    }
+
+    fn append(
+        &mut self,
+        run_id: &str,
+        key: &str,
+        rows: &[PointRow],
+        superseded: &[usize],
+    ) -> anyhow::Result<()> {
+        superseded.iter().for_each(|row| self.superseded.push(self.written + *row as u64));
+        self.written += rows.len() as u64;
+        for chunk in rows.chunks(BATCH_ROWS) {
+            if self.rows.len() + chunk.len() > BATCH_ROWS {
+                self.write_out()?;
+            }
+            self.rows.extend_from_slice(chunk);
+            for _ in chunk {
+                self.run_ids.append_value(run_id);
+                self.keys.append_value(key);
+            }
+        }
+        // Row groups are cut between batches: large metrics get batches of their own.
+        if rows.len() >= BATCH_ROWS / 8 { self.write_out() } else { Ok(()) }
+    }
+
+    fn write_out(&mut self) -> anyhow::Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        let time = |row: &PointRow| (row.time != NO_TIME).then_some(row.time);
+        let project = self.place.0.as_deref();
+        let mut projects = StringBuilder::new();
+        rows.iter().for_each(|_| projects.append_option(project));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.run_ids.finish()),
+            Arc::new(self.keys.finish()),
+            Arc::new(rows.iter().map(|row| row.step).collect::<Int64Array>()),
+            Arc::new(rows.iter().map(|row| row.value).collect::<Float64Array>()),
+            Arc::new(rows.iter().map(time).collect::<TimestampMillisecondArray>().with_timezone("UTC")),
+            Arc::new(rows.iter().map(|row| row.segment).collect::<Int32Array>()),
+            Arc::new(rows.iter().map(|row| row.seq).collect::<Int64Array>()),
+            Arc::new(projects.finish()),
+        ];
+        self.writer.write(&RecordBatch::try_new(Table::Metrics.stored_schema(), columns)?)
+    }
+
+    fn finish(mut self) -> anyhow::Result<FileRecord> {
+        self.write_out()?;
+        let mut record = self.writer.finish()?;
+        record.superseded = self.superseded;
+        Ok(record)
+    }
+}
+
+fn compare_rows(a: &[Cell], b: &[Cell], columns: &[usize]) -> Ordering {
+    columns.iter().map(|i| compare(&a[*i], &b[*i])).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// Nulls first, as Arrow's row format sorts them.
+fn compare(a: &Cell, b: &Cell) -> Ordering {
+    match (a, b) {
+        (Cell::Text(x), Cell::Text(y)) => x.cmp(y),
+        (Cell::Int(x), Cell::Int(y)) | (Cell::Time(x), Cell::Time(y)) => x.cmp(y),
+        (Cell::Null, Cell::Null) => Ordering::Equal,
+        (Cell::Null, _) => Ordering::Less,
+        (_, Cell::Null) => Ordering::Greater,
+        _ => Ordering::Equal,
+    }
+}

@@ -1,0 +1,202 @@
+//! Which of several points at one step counts: the last arrival, unless the producer took it back.
+
+use super::points::PointRow;
+use super::state::KeyState;
+use crate::records::schema::Table;
+use crate::store::merge::{Merge, SortedFile, column};
+use crate::store::rows::RowSet;
+use crate::store::{FileRecord, Limits};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+
+/// Points taken back by the producer: (segment, arrival, from step).
+pub type Rewinds = [(i32, i64, i64)];
+
+/// Whether a later rewind took the point back.
+pub fn is_rewound(rewinds: &Rewinds, step: i64, arrival: (i32, i64)) -> bool {
+    rewinds.iter().any(|(segment, seq, from_step)| arrival < (*segment, *seq) && step >= *from_step)
+}
+
+/// Indices of rows that do not count. Rows are sorted by (step, arrival).
+pub fn superseded(rows: &[PointRow], rewinds: &Rewinds) -> Vec<usize> {
+    let replaced = |i: usize| rows.get(i + 1).is_some_and(|next| next.step == rows[i].step);
+    let rewound = |i: usize| !rewinds.is_empty() && is_rewound(rewinds, rows[i].step, rows[i].arrival());
+    (0..rows.len()).filter(|i| replaced(*i) || rewound(*i)).collect()
+}
+
+/// A metric whose new points may touch stored ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Overlap {
+    /// First step at which they may.
+    pub from_step: i64,
+    /// Whether the statistics must be made anew from the stored points.
+    pub recompute: bool,
+}
+
+/// What [`resolve`] found.
+#[derive(Debug, Default)]
+pub struct Resolved {
+    /// Rows that no longer count, by index of the file.
+    pub superseded: BTreeMap<usize, RowSet>,
+    /// Points of metrics to recompute.
+    pub states: BTreeMap<String, KeyState>,
+}
+
+/// Reads the stored points of `keys` of one run and decides which count. Streams: memory does not
+/// grow with the run.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn resolve(
+    cache: &Path,
+    run_id: &str,
+    keys: &BTreeMap<String, Overlap>,
+    files: &[FileRecord],
+    rewinds: &Rewinds,
+    limits: Limits,
+) -> anyhow::Result<Resolved> {
+    let recompute = keys.values().any(|overlap| overlap.recompute);
+    let from_step = keys.values().map(|overlap| overlap.from_step).min().unwrap_or(i64::MIN);
+    let touched = |file: &FileRecord| recompute || file.step_bounds.is_none_or(|(_, last)| last >= from_step);
+    let mut inputs = Vec::with_capacity(files.len());
+    for file in files {
+        let wanted = match touched(file) {
+            true => rows_where(cache, file, |run, key| run == run_id && keys.contains_key(key))?,
+            false => RowSet::new(),
+        };
+        let skip = RowSet::all(file.row_count).minus(&wanted.minus(&file.dropped));
+        inputs.push(SortedFile { path: cache.join(&file.path), row_count: file.row_count, skip });
+    }
+    let mut merge = Merge::open(
+        &inputs,
+        Table::Metrics.stored_schema(),
+        Table::Metrics.sort_columns(),
+        limits.batch_rows,
+    )?;
+    let mut judge = Judge::new(keys, rewinds);
+    while let Some((batch, places)) = merge.next_rows(limits.batch_rows)? {
+        let (Some(steps), Some(segments), Some(seqs), Some(values)) = (
+            column::<Int64Type>(&batch, "step"),
+            column::<Int32Type>(&batch, "segment"),
+            column::<Int64Type>(&batch, "seq"),
+            column::<Float64Type>(&batch, "value"),
+        ) else {
+            anyhow::bail!("a metrics file lacks a column");
+        };
+        let names = texts(&batch, "key");
+        for (i, place) in places.iter().enumerate() {
+            let row =
+                PointRow { step: steps[i], value: values[i], time: 0, seq: seqs[i], segment: segments[i] };
+            judge.row(names.get(i).copied().unwrap_or_default(), row, (place.file, place.row));
+        }
+    }
+    Ok(judge.finish())
+}
+
+fn texts<'a>(batch: &'a arrow::array::RecordBatch, name: &str) -> Vec<&'a str> {
+    use arrow::array::AsArray;
+    let column = batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
+    column.map(|texts| texts.iter().map(Option::unwrap_or_default).collect()).unwrap_or_default()
+}
+
+/// Sees points in order of (key, step, arrival) and holds one back until the next is known.
+struct Judge<'a> {
+    keys: &'a BTreeMap<String, Overlap>,
+    rewinds: &'a Rewinds,
+    held: Option<(String, PointRow, (usize, u64))>,
+    losers: BTreeMap<usize, Vec<u64>>,
+    states: BTreeMap<String, KeyState>,
+}
+
+impl<'a> Judge<'a> {
+    fn new(keys: &'a BTreeMap<String, Overlap>, rewinds: &'a Rewinds) -> Self {
+        let states = keys.iter().filter(|(_, overlap)| overlap.recompute);
+        let states = states.map(|(key, _)| (key.clone(), KeyState::default())).collect();
+        Self { keys, rewinds, held: None, losers: BTreeMap::new(), states }
+    }
+
+    fn row(&mut self, key: &str, row: PointRow, place: (usize, u64)) {
+        let replaces = self.held.as_ref().is_some_and(|(name, held, _)| name == key && held.step == row.step);
+        self.settle(replaces);
+        self.held = Some((key.to_string(), row, place));
+    }
+
+    fn settle(&mut self, replaced: bool) {
+        let Some((key, row, (file, number))) = self.held.take() else { return };
+        if replaced || is_rewound(self.rewinds, row.step, row.arrival()) {
+            self.losers.entry(file).or_default().push(number);
+        } else if let Some(state) = self.states.get_mut(&key) {
+            state.push(row.step, row.value);
+        }
+    }
+
+    fn finish(mut self) -> Resolved {
+        self.settle(false);
+        debug_assert!(self.states.keys().all(|key| self.keys.contains_key(key)));
+        let superseded =
+            self.losers.into_iter().map(|(file, rows)| (file, RowSet::from_rows(rows))).collect();
+        Resolved { superseded, states: self.states }
+    }
+}
+
+/// Numbers of the rows of a file whose run and key (empty where the table has none) are wanted.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn rows_where(
+    cache: &Path,
+    file: &FileRecord,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> anyhow::Result<RowSet> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(cache.join(&file.path))?)?;
+    let names = ["run_id", "key"];
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+    let reader = builder.with_projection(mask).with_batch_size(8192).build()?;
+    let mut rows = RowSet::new();
+    let mut start = 0;
+    for batch in reader {
+        let batch = batch?;
+        let keys = texts(&batch, "key");
+        let runs = texts(&batch, "run_id");
+        for (i, run) in runs.iter().enumerate() {
+            if wanted(run, keys.get(i).copied().unwrap_or_default()) {
+                rows.push(start + i as u64);
+            }
+        }
+        start += batch.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(step: i64, segment: i32, seq: i64) -> PointRow {
+        PointRow { step, value: 0.0, time: 0, seq, segment }
+    }
+
+    #[test]
+    fn the_last_arrival_at_a_step_counts() {
+        let rows = [
+            row(0, 0, 0),
+            row(1, 0, 1),
+            row(1, 1, 0),
+            row(2, 0, 2),
+            row(2, 0, 3),
+            row(2, 1, 1),
+            row(3, 1, 2),
+        ];
+        assert_eq!(superseded(&rows, &[]), [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_rewind_takes_back_what_came_before_it() {
+        let rows = [row(0, 0, 0), row(1, 0, 1), row(2, 0, 2), row(2, 1, 5), row(3, 0, 3)];
+        assert_eq!(superseded(&rows, &[(1, 4, 1)]), [1, 2, 4]);
+    }
+}

@@ -1,0 +1,361 @@
+//! What is kept of a run between refreshes: enough to continue it without reading it again.
+
+use super::flush::AxisHint;
+use crate::records::batch::{Cell, time_cell};
+use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// State of a run. Stored with the catalog's row of the run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    /// Facts by the word of the log, oldest first, later ones merged over.
+    pub facts: RunFacts,
+    /// Configuration by the log: text and number.
+    pub config: Config,
+    /// Configuration by the documents beside the log, by path.
+    pub documents: BTreeMap<String, Config>,
+    /// Metrics, by key.
+    pub keys: BTreeMap<String, KeyState>,
+    /// Starts so far.
+    pub segment_count: i32,
+    /// Segment and shift of its steps, where a start at 0 continues the run.
+    pub shifts: BTreeMap<i32, i64>,
+    /// Largest step of any metric that counts on the training axis.
+    pub last_step: Option<i64>,
+    /// Points taken back: (segment, arrival, from step).
+    pub rewinds: Vec<(i32, i64, i64)>,
+    /// Earliest and latest time a point was logged.
+    pub first_time: Option<TimeMs>,
+    /// Latest time a point was logged.
+    pub last_time: Option<TimeMs>,
+    /// The last gaps between times logged, milliseconds, newest last, at most [`GAPS`].
+    pub gaps_ms: VecDeque<i64>,
+    /// Latest change of a file, for logs without times.
+    pub modified: Option<TimeMs>,
+    /// Lines of console so far.
+    pub console_lines: i64,
+    /// Alerts so far.
+    pub alert_count: i64,
+    /// What is known of the axes of metrics beyond their points.
+    pub hints: BTreeMap<String, AxisHint>,
+    /// Starts inside a file so far, by path.
+    pub restarts: BTreeMap<String, i32>,
+    /// Wall time of each start by the word of the tracker, seconds.
+    pub durations_s: BTreeMap<i32, f64>,
+    /// Smallest step of the rewinds since the last commit.
+    pub new_rewind: Option<i64>,
+}
+
+/// Hyperparameters: text and number by key.
+pub type Config = BTreeMap<String, (String, Option<f64>)>;
+
+/// How many gaps the honest state looks at.
+pub const GAPS: usize = 10;
+
+/// State of one metric of a run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct KeyState {
+    /// A key of the tracker's own; kept out of `summary`.
+    pub internal: bool,
+    /// What the step means, if it was said.
+    pub axis: Axis,
+    /// The one step at which every point was logged, while that is so.
+    pub constant_step: Option<i64>,
+    /// Points stored so far, superseded ones included.
+    pub stored: i64,
+    /// Smallest and largest step in stored files.
+    pub stored_steps: Option<(i64, i64)>,
+    /// Newest segment among stored points.
+    pub stored_segment: i32,
+    /// Statistics of all points that count but the one at the last step.
+    pub stats: Stats,
+    /// The point at the last step: a later arrival at the same step replaces it.
+    pub last: Option<(i64, f64)>,
+    /// The tracker's word on which way is better.
+    pub goal: Option<Goal>,
+    /// The tracker's own final value.
+    pub final_value: Option<f64>,
+}
+
+/// Statistics of points in ascending step order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// Points, NaN and infinities included.
+    pub count: i64,
+    /// NaN among them.
+    pub nan_count: i64,
+    /// Infinities among them.
+    pub inf_count: i64,
+    /// The point at the first step.
+    pub first: Option<(i64, f64)>,
+    /// Smallest finite value and its first step.
+    pub min: Option<(i64, f64)>,
+    /// Largest finite value and its first step.
+    pub max: Option<(i64, f64)>,
+    /// Mean of the finite values (Welford 1962).
+    pub mean: f64,
+    /// Sum of squared deviations of the finite values (Welford 1962).
+    pub m2: f64,
+}
+
+impl Stats {
+    /// Adds a point whose step is larger than all before.
+    pub fn push(&mut self, step: i64, value: f64) {
+        self.count += 1;
+        self.first.get_or_insert((step, value));
+        if value.is_nan() {
+            self.nan_count += 1;
+        } else if value.is_infinite() {
+            self.inf_count += 1;
+        } else {
+            self.push_finite(step, value);
+        }
+    }
+
+    fn push_finite(&mut self, step: i64, value: f64) {
+        if self.min.is_none_or(|(_, min)| value < min) {
+            self.min = Some((step, value));
+        }
+        if self.max.is_none_or(|(_, max)| value > max) {
+            self.max = Some((step, value));
+        }
+        let delta = value - self.mean;
+        self.mean += delta / self.finite_count() as f64;
+        self.m2 += delta * (value - self.mean);
+    }
+
+    fn finite_count(&self) -> i64 {
+        self.count - self.nan_count - self.inf_count
+    }
+
+    /// Mean of the finite values.
+    pub fn mean(&self) -> Option<f64> {
+        (self.finite_count() > 0).then_some(self.mean)
+    }
+
+    /// Sample standard deviation of the finite values; needs two.
+    pub fn std(&self) -> Option<f64> {
+        let n = self.finite_count();
+        (n > 1).then(|| (self.m2 / (n - 1) as f64).sqrt())
+    }
+}
+
+impl KeyState {
+    /// Adds a point that counts; its step is at least the last one's.
+    pub fn push(&mut self, step: i64, value: f64) {
+        if let Some((last_step, last)) = self.last.filter(|(last_step, _)| *last_step < step) {
+            self.stats.push(last_step, last);
+        }
+        self.last = Some((step, value));
+    }
+
+    /// Statistics of all points that count.
+    pub fn all(&self) -> Stats {
+        let mut all = self.stats.clone();
+        if let Some((step, value)) = self.last {
+            all.push(step, value);
+        }
+        all
+    }
+
+    /// Forgets all points; what was said of the metric stays.
+    pub fn clear_points(&mut self) {
+        self.stats = Stats::default();
+        self.last = None;
+    }
+}
+
+impl RunState {
+    /// State of a key, made when new.
+    pub fn key(&mut self, key: &str) -> &mut KeyState {
+        self.keys.entry(key.to_string()).or_default()
+    }
+
+    /// Sets a hyperparameter by the word of the log, or of a document beside it.
+    pub fn set_config(&mut self, document: Option<&str>, key: &str, value: ConfigValue) {
+        let config = match document {
+            Some(path) => self.documents.entry(path.to_string()).or_default(),
+            None => &mut self.config,
+        };
+        config.insert(key.to_string(), (value.text, value.number));
+    }
+
+    /// All hyperparameters; the log has the last word.
+    pub fn all_config(&self) -> Config {
+        self.documents.values().chain([&self.config]).flat_map(|config| config.clone()).collect()
+    }
+
+    /// Largest step that counts: on the training axis, else on any.
+    pub fn settle_last_step(&mut self) {
+        let last = |wanted: fn(&KeyState) -> bool| {
+            let keys = self.keys.values().filter(|key| !key.internal && wanted(key));
+            keys.filter_map(|key| key.last.map(|(step, _)| step)).max()
+        };
+        self.last_step = last(|key| key.axis == Axis::Step).or_else(|| last(|_| true));
+    }
+
+    /// Steps the run means to make, by its configuration.
+    fn planned_steps(&self) -> Option<i64> {
+        const NAMES: [&str; 8] = [
+            "max_steps",
+            "num_iterations",
+            "max_iters",
+            "total_steps",
+            "max_iterations",
+            "num_train_steps",
+            "train_steps",
+            "total_iterations",
+        ];
+        let config = self.all_config();
+        let planned =
+            config.iter().filter(|(key, _)| NAMES.contains(&key.rsplit(['.', '/']).next().unwrap_or(key)));
+        planned
+            .filter_map(|(_, (_, number))| *number)
+            .filter(|n| *n >= 1.0 && *n < 1e15)
+            .map(|n| n as i64)
+            .next()
+    }
+
+    /// Removes a hyperparameter and what is nested under it.
+    pub fn remove_config(&mut self, key: &str) {
+        let nested = format!("{key}.");
+        self.config.retain(|name, _| name != key && !name.starts_with(&nested));
+    }
+
+    /// Notes that a point was logged at `time`.
+    pub fn note_time(&mut self, time: TimeMs) {
+        self.first_time = Some(self.first_time.map_or(time, |first| first.min(time)));
+        match self.last_time {
+            Some(last) if time <= last => return,
+            Some(last) => {
+                self.gaps_ms.push_back(time - last);
+                if self.gaps_ms.len() > GAPS {
+                    self.gaps_ms.pop_front();
+                }
+            }
+            None => {}
+        }
+        self.last_time = Some(time);
+    }
+
+    /// Rows of `configs` for this run.
+    pub fn config_rows(&self, run_id: &str, project: &Option<String>) -> Vec<Vec<Cell>> {
+        let row = |(key, (text, number)): (&String, &(String, Option<f64>))| {
+            vec![
+                run_id.into(),
+                key.clone().into(),
+                text.clone().into(),
+                (*number).into(),
+                project.clone().into(),
+            ]
+        };
+        self.all_config().iter().map(row).collect()
+    }
+
+    /// Rows of `summary` for this run, by key.
+    pub fn summary_rows(&self, run_id: &str, project: &Option<String>) -> Vec<Vec<Cell>> {
+        let known =
+            |state: &KeyState| !state.internal && (state.last.is_some() || state.final_value.is_some());
+        self.keys
+            .iter()
+            .filter(|(_, state)| known(state))
+            .map(|(key, state)| summary_row(run_id, key, state, project))
+            .collect()
+    }
+}
+
+fn summary_row(run_id: &str, key: &str, state: &KeyState, project: &Option<String>) -> Vec<Cell> {
+    let all = state.all();
+    let step = |point: Option<(i64, f64)>| Cell::from(point.map(|(step, _)| step));
+    let value = |point: Option<(i64, f64)>| Cell::from(point.map(|(_, value)| value));
+    vec![
+        run_id.into(),
+        key.into(),
+        state.axis.as_str().into(),
+        all.count.into(),
+        all.nan_count.into(),
+        all.inf_count.into(),
+        step(all.first),
+        step(state.last),
+        value(all.first),
+        value(state.last),
+        value(all.min),
+        step(all.min),
+        value(all.max),
+        step(all.max),
+        all.mean().into(),
+        all.std().into(),
+        state.goal.map(Goal::as_str).into(),
+        state.final_value.into(),
+        project.clone().into(),
+    ]
+}
+
+/// What the row of `runs` needs besides the state.
+pub struct RunPlace<'a> {
+    /// Id.
+    pub run_id: &'a str,
+    /// Source.
+    pub source: &'a str,
+    /// Whether the source writes ends.
+    pub writes_ends: bool,
+    /// Path relative to the root.
+    pub path: &'a str,
+}
+
+/// The row of `runs`.
+pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
+    let facts = &state.facts;
+    let created_at = facts.created_at.or(state.first_time);
+    let updated_at = state.last_time.max(facts.updated_at);
+    let told_s = (!state.durations_s.is_empty()).then(|| state.durations_s.values().sum());
+    let duration_s = told_s.or_else(|| Some((updated_at? - created_at?) as f64 / 1000.0));
+    let metrics = state.keys.values().filter(|key| !key.internal);
+    let counts: Vec<i64> = metrics.clone().map(|key| key.all().count).filter(|count| *count > 0).collect();
+    vec![
+        place.run_id.into(),
+        facts.name.clone().into(),
+        facts.project.clone().into(),
+        facts.entity.clone().into(),
+        place.source.into(),
+        facts.end.map(crate::records::End::as_str).into(),
+        place.writes_ends.into(),
+        time_cell(updated_at.or(state.modified)),
+        silence_limit_ms(&state.gaps_ms).into(),
+        facts.state_detail.clone().into(),
+        facts.exit_code.map(i64::from).into(),
+        time_cell(created_at),
+        time_cell(updated_at),
+        duration_s.into(),
+        state.last_step.into(),
+        facts.planned_steps.or_else(|| state.planned_steps()).into(),
+        counts.iter().sum::<i64>().into(),
+        (counts.len() as i64).into(),
+        i64::from(state.segment_count.max(1)).into(),
+        facts.run_group.clone().into(),
+        facts.job_type.clone().into(),
+        facts.sweep_id.clone().into(),
+        facts.parent_run_id.clone().into(),
+        Cell::Null,
+        Cell::List(facts.tags.clone().unwrap_or_default()),
+        facts.notes.clone().into(),
+        facts.host.clone().into(),
+        facts.user_name.clone().into(),
+        facts.program.clone().into(),
+        facts.args.clone().into(),
+        facts.git_commit.clone().into(),
+        facts.git_branch.clone().into(),
+        facts.git_dirty.into(),
+        facts.git_remote.clone().into(),
+        Cell::Null,
+        Cell::Null,
+        place.path.into(),
+    ]
+}
+
+/// How long a run may be silent and still be running: 10 minutes, or three times the longest of
+/// its last gaps.
+fn silence_limit_ms(gaps_ms: &VecDeque<i64>) -> i64 {
+    gaps_ms.iter().max().map_or(0, |gap| gap * 3).max(10 * 60_000)
+}
