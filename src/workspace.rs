@@ -1,11 +1,26 @@
 //! The one door: open a root, bring its cache up to date, ask.
 
-use crate::engine::canned::{Canned, ParamValue};
-use arrow::datatypes::SchemaRef;
+use crate::engine::canned::{self, Canned, ParamValue};
+use crate::engine::{Engine, EngineOptions};
+use crate::error::UserError;
+use crate::ingest::Refresh;
+use crate::records::batch::to_batch;
+use crate::settings::Settings;
+use crate::sources::{self, discover};
+use crate::store::{Catalog, Limits, SqliteCatalog, layout};
+use anyhow::Context;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+pub use crate::engine::files::TableFile;
+pub use crate::ingest::{Outcome, Progress, Quiet};
 
 /// How to open a workspace. `Default` is what a plain `runq` in a folder means.
 #[derive(Debug, Clone, Default)]
@@ -21,71 +36,35 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Show secrets instead of masking them (`--show-secrets`).
     pub show_secrets: bool,
+    /// Sizes at which things happen.
+    pub limits: Limits,
+    /// The present, milliseconds since 1970; default: the clock. Decides which run is still running.
+    pub now_ms: Option<i64>,
 }
 
-/// A root with its cache. `Send + Sync`; clone-free sharing by reference or `Arc`.
-pub struct Workspace {}
-
-/// Told how a refresh goes on; all methods have empty defaults.
-pub trait Progress: Sync {
-    /// `found` entries were looked at so far.
-    fn scanning(&self, found: u64) {
-        let _ = found;
-    }
-    /// Reading begins: so many bytes are to be read.
-    fn start(&self, total_bytes: u64) {
-        let _ = total_bytes;
-    }
-    /// So many bytes were read so far.
-    fn advance(&self, read_bytes: u64) {
-        let _ = read_bytes;
-    }
-    /// Done.
-    fn finish(&self) {}
+/// A root with its cache. `Send + Sync`; shared by reference or `Arc`.
+pub struct Workspace {
+    place: Place,
+    settings: Settings,
+    catalog: SqliteCatalog,
+    options: Options,
+    queries: Vec<Canned>,
 }
 
-/// No progress is shown.
-pub struct Quiet;
-impl Progress for Quiet {}
-
-/// What a refresh did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// Logs known after it.
-    pub input_count: u64,
-    /// Runs known after it.
-    pub run_count: u64,
-    /// Bytes of logs read by it.
-    pub read_bytes: u64,
-    /// Points stored by it.
-    pub point_count: u64,
-    /// Parquet files written by it.
-    pub written_files: u64,
-    /// Lines for stderr: problems found by this refresh, notes, hints.
-    pub notes: Vec<String>,
-}
-
-/// An answer: a stream of record batches and what the reader should know besides.
+/// An answer: a stream of record batches.
 pub struct Answer {
     /// Its columns.
     pub schema: SchemaRef,
     /// Its rows.
     pub stream: SendableRecordBatchStream,
-    /// Lines for stderr (which run was meant, what was left out and why).
+    /// Lines for stderr.
     pub notes: Vec<String>,
 }
 
-/// A file of a table, as `runq files` lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableFile {
-    /// Table it belongs to.
-    pub table: String,
-    /// Absolute path.
-    pub path: PathBuf,
-    /// Rows in the file.
-    pub row_count: u64,
-    /// Its size.
-    pub size_bytes: u64,
+impl Answer {
+    fn new(stream: SendableRecordBatchStream) -> Self {
+        Self { schema: stream.schema(), stream, notes: Vec::new() }
+    }
 }
 
 /// What a REPL can complete.
@@ -101,62 +80,290 @@ pub struct Names {
     pub runs: Vec<String>,
 }
 
+/// Where logs and cache lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    root: PathBuf,
+    cache: PathBuf,
+    /// Part of the root that was asked for, `/` separated.
+    below: Option<String>,
+}
+
 impl Workspace {
     /// Finds root and cache and opens the catalog.
+    ///
+    /// # Errors
+    /// When the root is not there or no cache can be written.
     pub fn open(options: Options) -> anyhow::Result<Self> {
-        let _ = options;
-        Ok(Self {})
+        let place = Place::find(&options)?;
+        let settings = Settings::load(&place.root)?;
+        let (place, catalog) = open_catalog(place, options.cache.is_some())?;
+        let mut queries = canned::built_in().to_vec();
+        let folders = settings.queries.iter().map(|folder| place.root.join(folder));
+        for folder in [place.cache.join("queries")].into_iter().chain(folders) {
+            for query in canned::load_folder(&folder)? {
+                queries.retain(|known| known.name != query.name);
+                queries.push(query);
+            }
+        }
+        Ok(Self { place, settings, catalog, options, queries })
     }
-    /// Looks for changes under the root and converts what is new. Blocking.
+
+    /// The folder (or file) whose logs are read.
+    pub fn root(&self) -> &Path {
+        &self.place.root
+    }
+
+    /// The catalog, for those who build on it.
+    pub fn catalog(&self) -> &dyn Catalog {
+        &self.catalog
+    }
+
+    /// Looks for changes under the root and converts what is new. Blocking. One process refreshes
+    /// at a time; others wait and then find nothing left to do.
+    ///
+    /// # Errors
+    /// When the root cannot be read or the cache cannot be written.
     pub fn refresh(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
-        let _ = progress;
-        anyhow::bail!("not yet")
+        let lock_path = layout::lock(&self.place.cache);
+        let lock =
+            File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
+        lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
+        let refresh = Refresh {
+            root: &self.place.root,
+            cache: &self.place.cache,
+            catalog: &self.catalog,
+            sources: sources::ALL,
+            settings: &self.discover_settings(),
+            limits: self.options.limits,
+            now_ms: self.now_ms(),
+        };
+        refresh.run(progress)
     }
-    /// `refresh --explain [PATH]`: path, taken or left, and why, as a table of text columns.
+
+    fn discover_settings(&self) -> discover::Settings {
+        discover::Settings { ignore: self.settings.ignore.clone(), ..discover::Settings::default() }
+    }
+
+    /// `refresh --explain [PATH]`: each candidate, whether it was taken, and why.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
     pub fn explain(&self, path: Option<&str>) -> anyhow::Result<Answer> {
-        let _ = path;
-        anyhow::bail!("not yet")
+        let verdicts = self.catalog.verdicts()?;
+        let inputs = self.catalog.inputs()?;
+        let wanted =
+            |candidate: &str| path.is_none_or(|path| is_below(candidate, path.trim_start_matches("./")));
+        let mut rows: BTreeMap<String, [String; 3]> = BTreeMap::new();
+        for verdict in verdicts.into_values() {
+            let (taken, why) = match verdict.source {
+                Some(source) => ("taken", format!("read as {source}")),
+                None => ("left", verdict.text),
+            };
+            rows.insert(verdict.path.clone(), [verdict.path, taken.to_string(), why]);
+        }
+        for input in inputs.into_values() {
+            let why = format!("read as {}", input.source);
+            rows.insert(input.path.clone(), [input.path, "taken".to_string(), why]);
+        }
+        let rows = rows.into_values().filter(|row| wanted(&row[0])).map(|row| row.map(Into::into).to_vec());
+        let text = |name| Field::new(name, DataType::Utf8, false);
+        let schema: SchemaRef = Arc::new(Schema::new(vec![text("path"), text("verdict"), text("reason")]));
+        let batch = to_batch(schema.clone(), &rows.collect::<Vec<_>>())?;
+        let stream = futures::stream::iter([Ok(batch)]);
+        Ok(Answer::new(Box::pin(RecordBatchStreamAdapter::new(schema, stream))))
     }
+
     /// Runs one read-only statement.
+    ///
+    /// # Errors
+    /// When it is none, names what is not there, or fails.
     pub async fn sql(&self, text: &str) -> anyhow::Result<Answer> {
-        let _ = text;
-        anyhow::bail!("not yet")
+        let engine = self.engine().await?;
+        let frame = engine.plan(text).await?;
+        Ok(Answer::new(engine.execute(frame).await?))
     }
+
     /// Runs a canned query. Parameters not given take their defaults; `run` parameters take
     /// anything a user may call a run.
+    ///
+    /// # Errors
+    /// When there is no such query, or a value is missing or names what is not there.
     pub async fn canned(&self, name: &str, params: &BTreeMap<String, ParamValue>) -> anyhow::Result<Answer> {
-        let _ = (name, params);
-        anyhow::bail!("not yet")
+        let engine = self.engine().await?;
+        let frame = engine.plan_canned(self.query(name)?, params).await?;
+        Ok(Answer::new(engine.execute(frame).await?))
     }
+
     /// The SQL that answers a canned query, with its values in place, ready to run.
+    ///
+    /// # Errors
+    /// As [`Workspace::canned`].
     pub async fn canned_sql(
         &self,
         name: &str,
         params: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<String> {
-        let _ = (name, params);
-        anyhow::bail!("not yet")
+        let engine = self.engine().await?;
+        let query = self.query(name)?;
+        let values = engine.checked_values(query, params).await?;
+        Ok(canned::literal_sql(query, &values))
     }
+
+    fn query(&self, name: &str) -> Result<&Canned, UserError> {
+        let is_it = |query: &&Canned| query.name == name || query.aliases.iter().any(|alias| alias == name);
+        self.queries.iter().find(is_it).ok_or_else(|| UserError::usage(format!("no query \"{name}\"")))
+    }
+
     /// All canned queries: the built-in ones, then the user's own.
     pub fn queries(&self) -> &[Canned] {
-        &[]
+        &self.queries
     }
+
     /// The run a user means by `word`: id, unique prefix, name, `@latest`, `@latest~1`, `@best:METRIC`.
+    ///
+    /// # Errors
+    /// When no run, or more than one, goes by that word.
     pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
-        let _ = word;
-        anyhow::bail!("not yet")
+        Ok(self.engine().await?.runs().await?.resolve(word)?)
     }
-    /// The files of a table that count today.
+
+    /// The files of a table that count today (for `metrics`: those that `metrics` reads).
+    ///
+    /// # Errors
+    /// When there is no such table.
     pub fn files(&self, table: &str) -> anyhow::Result<Vec<TableFile>> {
-        let _ = table;
-        anyhow::bail!("not yet")
+        crate::engine::files::list(&self.catalog.snapshot()?, table)
     }
+
     /// `create view` statements with which DuckDB reads the cache.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
     pub fn duckdb_views(&self) -> anyhow::Result<String> {
-        anyhow::bail!("not yet")
+        Ok(crate::engine::files::duckdb_views(&self.catalog.snapshot()?))
     }
+
     /// Names for completion and hints.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
     pub async fn names(&self) -> anyhow::Result<Names> {
-        anyhow::bail!("not yet")
+        let engine = self.engine().await?;
+        let runs = engine.runs().await?;
+        let keys = runs.keys().into_iter().map(str::to_string).collect();
+        let ids = runs.ids().map(str::to_string).collect();
+        Ok(Names { tables: engine.tables().await?, functions: engine.functions(), keys, runs: ids })
+    }
+
+    /// The tables as of now, for plans and ad-hoc work beyond the methods here.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn engine(&self) -> anyhow::Result<Engine> {
+        let goals = self.settings.goals.iter().map(|(key, goal)| (key.clone(), (*goal).into())).collect();
+        let options = EngineOptions {
+            limits: self.options.limits,
+            memory_bytes: self.options.memory_bytes.unwrap_or_else(half_of_the_machine),
+            timeout: self.options.timeout,
+            now_ms: self.now_ms(),
+            goals,
+            show_secrets: self.options.show_secrets,
+            below: self.place.below.clone(),
+        };
+        Engine::open(&self.catalog, &options).await
+    }
+
+    fn now_ms(&self) -> i64 {
+        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
+        self.options.now_ms.unwrap_or_else(clock)
+    }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    folder.is_empty()
+        || folder == "."
+        || path == folder
+        || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+impl Place {
+    fn find(options: &Options) -> anyhow::Result<Place> {
+        let asked = match &options.root {
+            Some(root) => root.clone(),
+            None => std::env::current_dir().context("the working folder is gone")?,
+        };
+        let asked = std::fs::canonicalize(&asked)
+            .map_err(|error| UserError::failed(format!("cannot read {}: {error}", asked.display())))?;
+        let home = nearest_root(&asked);
+        let root = home.clone().unwrap_or_else(|| asked.clone());
+        let below = asked.strip_prefix(&root).ok().map(|path| path.to_string_lossy().replace('\\', "/"));
+        let cache = match &options.cache {
+            Some(cache) => std::path::absolute(cache)?,
+            None if root.is_file() => user_cache(&root)?,
+            None => root.join(".runq"),
+        };
+        Ok(Place { root, cache, below: below.filter(|below| !below.is_empty()) })
+    }
+}
+
+/// The nearest folder upwards, itself included, with a cache or settings.
+fn nearest_root(from: &Path) -> Option<PathBuf> {
+    let is_root = |folder: &&Path| {
+        folder.join(".runq").join("catalog.sqlite").is_file() || folder.join("runq.toml").is_file()
+    };
+    from.ancestors().find(is_root).map(Path::to_path_buf)
+}
+
+/// A folder of the user's cache for a root that has none of its own.
+fn user_cache(root: &Path) -> anyhow::Result<PathBuf> {
+    let base = dirs::cache_dir()
+        .ok_or_else(|| UserError::failed("no cache folder is known").hint("give one with --cache"))?;
+    let hash = Sha256::digest(root.to_string_lossy().as_bytes());
+    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(base.join("runq").join(name))
+}
+
+/// Opens the catalog; where the root cannot be written, in the user's cache folder.
+fn open_catalog(place: Place, is_given: bool) -> anyhow::Result<(Place, SqliteCatalog)> {
+    match SqliteCatalog::open(&place.cache) {
+        Ok(catalog) => Ok((place, catalog)),
+        Err(error) if is_given => Err(error),
+        Err(error) => {
+            let cache = user_cache(&place.root)?;
+            if cache == place.cache {
+                return Err(error);
+            }
+            let catalog = SqliteCatalog::open(&cache)?;
+            Ok((Place { cache, ..place }, catalog))
+        }
+    }
+}
+
+/// Half of the memory of the machine; 2 GiB where it cannot be told.
+fn half_of_the_machine() -> usize {
+    let kib = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find(|line| line.starts_with("MemTotal:"))?.to_string();
+        line.split_whitespace().nth(1)?.parse::<usize>().ok()
+    });
+    kib.map_or(2 << 30, |kib| kib * 1024 / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lie_below_folders_by_whole_names() {
+        assert!(is_below("a/b.jsonl", "a") && is_below("a/b.jsonl", "a/") && is_below("a", "a"));
+        assert!(is_below("a", "") && is_below("a", "."));
+        assert!(!is_below("ab/c", "a") && !is_below("a", "a/b"));
+    }
+
+    #[test]
+    fn a_workspace_is_shared_between_threads() {
+        fn is_shared<T: Send + Sync>() {}
+        is_shared::<Workspace>();
     }
 }

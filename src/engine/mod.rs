@@ -1,3 +1,239 @@
-//! DataFusion over the store.
+//! DataFusion over the store. Knows no log format, prints nothing.
 
 pub mod canned;
+pub mod context;
+pub mod files;
+pub mod hints;
+pub mod runs;
+pub mod scalar;
+pub mod secrets;
+pub mod system;
+pub mod tables;
+
+use crate::error::UserError;
+use crate::records::Goal;
+use crate::store::{Catalog, Limits, Snapshot};
+use canned::{Canned, ParamType, ParamValue};
+use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::context::SQLOptions;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::{DataFrame, SessionContext};
+use futures::StreamExt;
+use runs::RunIndex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+/// Longest statement taken.
+const MAX_SQL_BYTES: usize = 64 * 1024;
+
+/// What a question may use and how the tables look.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Sizes (batches, partitions).
+    pub limits: Limits,
+    /// Memory of a query in bytes; beyond it operators spill to disk or fail.
+    pub memory_bytes: usize,
+    /// Longest time of a query.
+    pub timeout: Option<Duration>,
+    /// Now, milliseconds since 1970: decides which run is still running.
+    pub now_ms: i64,
+    /// Goals by the settings.
+    pub goals: BTreeMap<String, Goal>,
+    /// Whether secrets are shown.
+    pub show_secrets: bool,
+    /// Show only runs at or below this path.
+    pub below: Option<String>,
+}
+
+/// The tables at one instant, ready to be asked.
+pub struct Engine {
+    ctx: SessionContext,
+    timeout: Option<Duration>,
+    index: Arc<OnceLock<RunIndex>>,
+}
+
+impl Engine {
+    /// Takes a snapshot and builds the tables over it.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub async fn open(catalog: &dyn Catalog, options: &EngineOptions) -> anyhow::Result<Self> {
+        let snapshot: Snapshot = catalog.snapshot()?;
+        let ctx = context::context(&snapshot, catalog, options).await?;
+        let index: Arc<OnceLock<RunIndex>> = Arc::default();
+        context::register_table_functions(&ctx, index.clone()).await?;
+        Ok(Self { ctx, timeout: options.timeout, index })
+    }
+
+    /// The context, for plans and names.
+    pub fn context(&self) -> &SessionContext {
+        &self.ctx
+    }
+
+    /// Runs, as people name them; loaded once.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub async fn runs(&self) -> anyhow::Result<&RunIndex> {
+        if self.index.get().is_none() {
+            let loaded = RunIndex::load(&self.ctx).await?;
+            // Two callers may have loaded it; both read the same snapshot.
+            let _ = self.index.set(loaded);
+        }
+        self.index.get().ok_or_else(|| anyhow::anyhow!("the runs could not be loaded"))
+    }
+
+    /// Tables and their columns.
+    ///
+    /// # Errors
+    /// When a table cannot be opened.
+    pub async fn tables(&self) -> anyhow::Result<Vec<(String, Vec<String>)>> {
+        let schema = self.ctx.catalog("runq").and_then(|catalog| catalog.schema("public"));
+        let mut names = schema.map(|schema| schema.table_names()).unwrap_or_default();
+        names.sort_unstable();
+        let mut tables = Vec::with_capacity(names.len());
+        for name in names {
+            let columns = self.ctx.table_provider(name.as_str()).await?.schema();
+            tables.push((name, columns.fields().iter().map(|field| field.name().clone()).collect()));
+        }
+        Ok(tables)
+    }
+
+    /// Functions of SQL, ours included.
+    pub fn functions(&self) -> Vec<String> {
+        let state = self.ctx.state();
+        let all = [
+            state.scalar_functions().keys().cloned().collect::<Vec<_>>(),
+            state.aggregate_functions().keys().cloned().collect(),
+            state.window_functions().keys().cloned().collect(),
+            state.table_functions().keys().cloned().collect(),
+        ];
+        let mut names = all.concat();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Plans one read-only statement.
+    ///
+    /// # Errors
+    /// When it is none, or names what is not there.
+    pub async fn plan(&self, sql: &str) -> anyhow::Result<DataFrame> {
+        if sql.len() > MAX_SQL_BYTES {
+            let message = format!("the statement has {} bytes, more than {MAX_SQL_BYTES}", sql.len());
+            return Err(UserError::usage(message).into());
+        }
+        if mentions_table_function(sql) {
+            self.runs().await?;
+        }
+        let plan = self.ctx.state().create_logical_plan(sql).await?;
+        read_only().verify_plan(&plan).map_err(|_| {
+            UserError::usage("only statements that read are allowed")
+                .hint("use select, with, explain, show or describe")
+        })?;
+        Ok(self.ctx.execute_logical_plan(plan).await?)
+    }
+
+    /// Runs a planned statement; the stream ends with an error when the time is over.
+    ///
+    /// # Errors
+    /// When it cannot be planned physically.
+    pub async fn execute(&self, frame: DataFrame) -> anyhow::Result<SendableRecordBatchStream> {
+        let stream = frame.execute_stream().await?;
+        Ok(match self.timeout {
+            Some(timeout) => with_deadline(stream, timeout),
+            None => stream,
+        })
+    }
+
+    /// Plans a canned query with its values bound.
+    ///
+    /// # Errors
+    /// When a value is missing or names what is not there.
+    pub async fn plan_canned(
+        &self,
+        query: &Canned,
+        values: &BTreeMap<String, ParamValue>,
+    ) -> anyhow::Result<DataFrame> {
+        let values = self.checked_values(query, values).await?;
+        if mentions_table_function(&query.sql) {
+            // Table functions take literals only, so the quoted text is planned.
+            return self.plan(&canned::literal_sql(query, &values)).await;
+        }
+        let bound = query
+            .params
+            .iter()
+            .map(|param| (param.name.clone(), scalar(param.kind, values.get(&param.name))));
+        let bound: HashMap<String, ScalarAndMetadata> =
+            bound.map(|(name, value)| (name, value.into())).collect();
+        let frame = self.plan(&query.sql).await?;
+        Ok(if bound.is_empty() { frame } else { frame.with_param_values(ParamValues::Map(bound))? })
+    }
+
+    /// Values with defaults filled in, runs resolved to their ids, metrics known to exist.
+    ///
+    /// # Errors
+    /// When a value is missing or names what is not there.
+    pub async fn checked_values(
+        &self,
+        query: &Canned,
+        values: &BTreeMap<String, ParamValue>,
+    ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
+        let mut values = canned::with_values(query, values)?;
+        for param in &query.params {
+            let Some(ParamValue::Text(word)) = values.get(&param.name).cloned() else { continue };
+            match param.kind {
+                ParamType::Run => {
+                    let run_id = self.runs().await?.resolve(&word)?;
+                    values.insert(param.name.clone(), ParamValue::Text(run_id));
+                }
+                ParamType::Metric => self.runs().await?.check_metric(&word)?,
+                _ => {}
+            }
+        }
+        Ok(values)
+    }
+}
+
+fn mentions_table_function(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    ["history", "wide"].iter().any(|name| sql.contains(name))
+}
+
+fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}
+
+fn scalar(kind: ParamType, value: Option<&ParamValue>) -> ScalarValue {
+    match (kind, value) {
+        (_, Some(ParamValue::Text(text))) => ScalarValue::Utf8(Some(text.clone())),
+        (_, Some(ParamValue::Integer(number))) => ScalarValue::Int64(Some(*number)),
+        (_, Some(ParamValue::Number(number))) => ScalarValue::Float64(Some(*number)),
+        (_, Some(ParamValue::Flag(flag))) => ScalarValue::Boolean(Some(*flag)),
+        (ParamType::Integer, _) => ScalarValue::Int64(None),
+        (ParamType::Number, _) => ScalarValue::Float64(None),
+        (ParamType::Flag, _) => ScalarValue::Boolean(Some(false)),
+        _ => ScalarValue::Utf8(None),
+    }
+}
+
+fn with_deadline(stream: SendableRecordBatchStream, timeout: Duration) -> SendableRecordBatchStream {
+    let schema = stream.schema();
+    let deadline = Instant::now() + timeout;
+    let batches = futures::stream::unfold(Some(stream), move |stream| async move {
+        let mut stream = stream?;
+        match tokio::time::timeout_at(deadline.into(), stream.next()).await {
+            Ok(batch) => batch.map(|batch| (batch, Some(stream))),
+            Err(_) => {
+                let error =
+                    UserError::failed(format!("the query took longer than {} s", timeout.as_secs_f64()))
+                        .hint("raise --timeout, or ask for less");
+                Some((Err(datafusion::error::DataFusionError::External(Box::new(error))), None))
+            }
+        }
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+}

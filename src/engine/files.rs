@@ -1,0 +1,89 @@
+//! The files of the cache for other engines: lists, and views for DuckDB.
+
+use crate::error::UserError;
+use crate::records::schema::Table;
+use crate::store::{FileClass, FileRecord, Snapshot};
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// A file of a table, as `runq files` lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableFile {
+    /// Table it belongs to.
+    pub table: String,
+    /// Absolute path.
+    pub path: PathBuf,
+    /// Rows in the file.
+    pub row_count: u64,
+    /// Rows of it that do not count today.
+    pub hidden_count: u64,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// The files of a table that count today; for `metrics` those with points that count.
+///
+/// # Errors
+/// When no table of that name is stored.
+pub fn list(snapshot: &Snapshot, table: &str) -> anyhow::Result<Vec<TableFile>> {
+    let Some(table) = Table::from_name(table) else {
+        let names: Vec<&str> = Table::ALL.into_iter().map(Table::name).collect();
+        let error = UserError::failed(format!("table \"{table}\" has no files"));
+        return Err(error.hint(format!("tables with files: {}", names.join(", "))).into());
+    };
+    let entry = |file: &FileRecord| TableFile {
+        table: table.name().to_string(),
+        path: snapshot.cache.join(&file.path),
+        row_count: file.row_count,
+        hidden_count: file.hidden().len(),
+        size_bytes: file.size_bytes,
+    };
+    Ok(counting(snapshot, table).map(entry).collect())
+}
+
+fn counting(snapshot: &Snapshot, table: Table) -> impl Iterator<Item = &FileRecord> {
+    snapshot.files_of(table).filter(|file| file.class == FileClass::Live)
+}
+
+/// One `create or replace view` a table. Rows that do not count are left out by their number in
+/// the file, which is exact for as long as these files are the ones that count.
+pub fn duckdb_views(snapshot: &Snapshot) -> String {
+    let mut sql = String::new();
+    for table in Table::ALL {
+        let files: Vec<&FileRecord> = counting(snapshot, table).collect();
+        if files.is_empty() {
+            continue;
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(sql, "{}", duckdb_view(snapshot, table, &files));
+    }
+    sql
+}
+
+fn duckdb_view(snapshot: &Snapshot, table: Table, files: &[&FileRecord]) -> String {
+    let quoted = |file: &&FileRecord| quote(&snapshot.cache.join(&file.path).to_string_lossy());
+    let list: Vec<String> = files.iter().map(quoted).collect();
+    let hidden: Vec<String> = files.iter().filter_map(|file| duckdb_hidden(snapshot, file)).collect();
+    let filter = match hidden.is_empty() {
+        true => String::new(),
+        false => format!("\nwhere not ({})", hidden.join("\n   or ")),
+    };
+    format!(
+        "create or replace view {} as\nselect * exclude (filename, file_row_number)\nfrom read_parquet([\n  {}\n], \
+         filename = true, file_row_number = true, hive_partitioning = false){filter};\n",
+        table.name(),
+        list.join(",\n  ")
+    )
+}
+
+fn duckdb_hidden(snapshot: &Snapshot, file: &FileRecord) -> Option<String> {
+    let hidden = file.hidden();
+    let rows = |range: &(u64, u64)| format!("file_row_number between {} and {}", range.0, range.1 - 1);
+    let rows: Vec<String> = hidden.ranges().iter().map(rows).collect();
+    let path = quote(&snapshot.cache.join(&file.path).to_string_lossy());
+    (!rows.is_empty()).then(|| format!("(filename = {path} and ({}))", rows.join(" or ")))
+}
+
+fn quote(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

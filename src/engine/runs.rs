@@ -1,0 +1,244 @@
+//! Naming a run: id, unique prefix, name, `@latest`, `@latest~1`, `@best:METRIC`.
+
+use crate::error::{UserError, nearest};
+use crate::records::Goal;
+use datafusion::arrow::array::{Array, AsArray, RecordBatch};
+use datafusion::arrow::datatypes::Float64Type;
+use datafusion::prelude::SessionContext;
+use std::collections::BTreeSet;
+
+/// A run as people name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Named {
+    run_id: String,
+    name: Option<String>,
+    is_duplicate: bool,
+}
+
+/// Best value of a metric in a run.
+#[derive(Debug, Clone, PartialEq)]
+struct Best {
+    run_id: String,
+    key: String,
+    goal: Option<Goal>,
+    value: Option<f64>,
+}
+
+/// All runs, newest first, and the best values of their metrics.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunIndex {
+    runs: Vec<Named>,
+    best: Vec<Best>,
+}
+
+impl RunIndex {
+    /// Reads the tables `runs` and `summary`.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn load(ctx: &SessionContext) -> anyhow::Result<Self> {
+        let runs = ctx
+            .sql(
+                "select run_id, name, duplicate_of is not null from runs
+                 order by coalesce(created_at, updated_at) desc nulls last, path desc, run_id",
+            )
+            .await?
+            .collect()
+            .await?;
+        let best = ctx
+            .sql("select run_id, key, goal, best from summary order by key, run_id")
+            .await?
+            .collect()
+            .await?;
+        Ok(Self { runs: runs.iter().flat_map(named).collect(), best: best.iter().flat_map(bests).collect() })
+    }
+
+    /// The id of the run a user means.
+    ///
+    /// # Errors
+    /// When no run, or more than one, goes by that word.
+    pub fn resolve(&self, word: &str) -> Result<String, UserError> {
+        if let Some(back) = word.strip_prefix("@latest") {
+            return self.latest(word, back);
+        }
+        if let Some(metric) = word.strip_prefix("@best:") {
+            return self.best(metric);
+        }
+        let exact = self.runs.iter().find(|run| run.run_id == word);
+        if let Some(run) = exact {
+            return Ok(run.run_id.clone());
+        }
+        let named: Vec<&Named> = self.runs.iter().filter(|run| run.name.as_deref() == Some(word)).collect();
+        let begun: Vec<&Named> =
+            self.runs.iter().filter(|run| !word.is_empty() && run.run_id.starts_with(word)).collect();
+        match (named.as_slice(), begun.as_slice()) {
+            ([run], _) | ([], [run]) => Ok(run.run_id.clone()),
+            ([], []) => Err(self.not_found(word)),
+            ([], many) | (many, _) => Err(ambiguous(word, many)),
+        }
+    }
+
+    fn latest(&self, word: &str, back: &str) -> Result<String, UserError> {
+        let back: Option<usize> =
+            if back.is_empty() { Some(0) } else { back.strip_prefix('~').and_then(|n| n.parse().ok()) };
+        let Some(back) = back else {
+            return Err(
+                UserError::usage(format!("run \"{word}\" is no run")).hint("write @latest or @latest~1")
+            );
+        };
+        let mut runs = self.runs.iter().filter(|run| !run.is_duplicate);
+        let count = runs.clone().count();
+        runs.nth(back)
+            .map(|run| run.run_id.clone())
+            .ok_or_else(|| UserError::failed(format!("run \"{word}\" not found: there are {count} runs")))
+    }
+
+    fn best(&self, metric: &str) -> Result<String, UserError> {
+        self.check_metric(metric)?;
+        let rows = self.best.iter().filter(|best| best.key == metric);
+        let Some(goal) = rows.clone().find_map(|best| best.goal) else {
+            return Err(UserError::usage(format!("no goal known for \"{metric}\""))
+                .hint("set it in runq.toml, under [goals]"));
+        };
+        let better = |a: &f64, b: &f64| if goal == Goal::Min { a < b } else { a > b };
+        let mut winner: Option<(&str, f64)> = None;
+        for (run_id, value) in rows.filter_map(|best| Some((best.run_id.as_str(), best.value?))) {
+            if winner.is_none_or(|(_, known)| better(&value, &known)) {
+                winner = Some((run_id, value));
+            }
+        }
+        winner
+            .map(|(run_id, _)| run_id.to_string())
+            .ok_or_else(|| UserError::failed(format!("no run has a finite value of \"{metric}\"")))
+    }
+
+    /// Whether any run logged the metric.
+    ///
+    /// # Errors
+    /// Naming the nearest metrics when none did.
+    pub fn check_metric(&self, metric: &str) -> Result<(), UserError> {
+        let keys = self.keys();
+        if keys.contains(metric) {
+            return Ok(());
+        }
+        let error = UserError::failed(format!("metric \"{metric}\" not found"));
+        Err(match nearest(metric, keys.iter().copied(), 5).as_slice() {
+            _ if keys.is_empty() => {
+                error.hint("no metrics were found: see `runq inputs` or `runq refresh --explain`")
+            }
+            [] => error.hint(format!("metrics: {}", list(keys.iter().copied(), 20))),
+            near => error.hint(format!("did you mean {}?", list(near.iter().copied(), 5))),
+        })
+    }
+
+    /// All metrics.
+    pub fn keys(&self) -> BTreeSet<&str> {
+        self.best.iter().map(|best| best.key.as_str()).collect()
+    }
+
+    /// All run ids, newest first.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.runs.iter().map(|run| run.run_id.as_str())
+    }
+
+    fn not_found(&self, word: &str) -> UserError {
+        let known =
+            self.runs.iter().flat_map(|run| [Some(run.run_id.as_str()), run.name.as_deref()]).flatten();
+        let error = UserError::failed(format!("run \"{word}\" not found"));
+        match nearest(word, known, 5).as_slice() {
+            _ if self.runs.is_empty() => error.hint("no runs were found: give their folder with -C"),
+            [] => error.hint(format!("runs: {}", list(self.ids(), 10))),
+            near => error.hint(format!("did you mean {}?", list(near.iter().copied(), 5))),
+        }
+    }
+}
+
+fn ambiguous(word: &str, runs: &[&Named]) -> UserError {
+    let describe = |run: &&Named| match &run.name {
+        Some(name) => format!("{} ({name})", run.run_id),
+        None => run.run_id.clone(),
+    };
+    let candidates: Vec<String> = runs.iter().take(10).map(describe).collect();
+    let more = if runs.len() > 10 { format!(" and {} more", runs.len() - 10) } else { String::new() };
+    UserError::failed(format!("run \"{word}\" is ambiguous: {} runs", runs.len()))
+        .hint(format!("it may be {}{more}", candidates.join(", ")))
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a str>, most: usize) -> String {
+    let names: Vec<&str> = names.collect();
+    let shown = names.iter().take(most).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > most { format!("{shown} and {} more", names.len() - most) } else { shown }
+}
+
+fn texts(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
+    let Some(texts) = batch.column(column).as_string_view_opt() else { return vec![None; batch.num_rows()] };
+    texts.iter().map(|text| text.map(str::to_string)).collect()
+}
+
+fn named(batch: &RecordBatch) -> Vec<Named> {
+    let duplicates = batch.column(2).as_boolean_opt();
+    let rows = texts(batch, 0).into_iter().zip(texts(batch, 1)).enumerate();
+    rows.filter_map(|(i, (run_id, name))| {
+        Some(Named { run_id: run_id?, name, is_duplicate: duplicates.is_some_and(|d| d.value(i)) })
+    })
+    .collect()
+}
+
+fn bests(batch: &RecordBatch) -> Vec<Best> {
+    let (runs, keys, goals) = (texts(batch, 0), texts(batch, 1), texts(batch, 2));
+    let values = batch.column(3).as_primitive_opt::<Float64Type>();
+    (0..batch.num_rows())
+        .filter_map(|i| {
+            let goal = match goals[i].as_deref() {
+                Some("min") => Some(Goal::Min),
+                Some("max") => Some(Goal::Max),
+                _ => None,
+            };
+            let value = values.filter(|values| values.is_valid(i)).map(|values| values.value(i));
+            Some(Best { run_id: runs[i].clone()?, key: keys[i].clone()?, goal, value })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn index() -> RunIndex {
+        let run = |run_id: &str, name: &str| Named {
+            run_id: run_id.into(),
+            name: Some(name.into()),
+            is_duplicate: false,
+        };
+        let best = |run_id: &str, value: Option<f64>| Best {
+            run_id: run_id.into(),
+            key: "val_loss".into(),
+            goal: Some(Goal::Min),
+            value,
+        };
+        RunIndex {
+            runs: vec![run("abx1", "newest"), run("abx2", "twin"), run("zz9", "twin")],
+            best: vec![best("abx1", None), best("abx2", Some(0.5)), best("zz9", Some(0.5))],
+        }
+    }
+
+    #[test]
+    fn runs_go_by_many_names() {
+        let index = index();
+        let resolve = |word: &str| index.resolve(word).map_err(|error| error.message);
+        assert_eq!(resolve("zz9").unwrap(), "zz9");
+        assert_eq!(resolve("zz").unwrap(), "zz9");
+        assert_eq!(resolve("newest").unwrap(), "abx1");
+        assert_eq!(resolve("@latest").unwrap(), "abx1");
+        assert_eq!(resolve("@latest~2").unwrap(), "zz9");
+        assert_eq!(resolve("@best:val_loss").unwrap(), "abx2");
+        assert_eq!(resolve("abx").unwrap_err(), "run \"abx\" is ambiguous: 2 runs");
+        assert_eq!(resolve("twin").unwrap_err(), "run \"twin\" is ambiguous: 2 runs");
+        assert_eq!(resolve("@latest~3").unwrap_err(), "run \"@latest~3\" not found: there are 3 runs");
+        let error = index.resolve("abx3x").unwrap_err();
+        assert_eq!(error.message, "run \"abx3x\" not found");
+        assert!(error.hint.unwrap().contains("abx1"));
+        assert!(index.check_metric("val/loss").unwrap_err().hint.unwrap().contains("val_loss"));
+    }
+}

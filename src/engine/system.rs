@@ -1,0 +1,70 @@
+//! The cache about itself: `inputs`, `run_inputs`, `problems`, read from the catalog.
+
+use crate::records::batch::{Cell, to_batch};
+use crate::records::schema::time_type;
+use crate::store::Catalog;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::catalog::MemTable;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
+    let fields: Vec<Field> =
+        fields.iter().map(|(name, kind, null)| Field::new(*name, kind.clone(), *null)).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn table(schema: SchemaRef, rows: &[Vec<Cell>]) -> anyhow::Result<MemTable> {
+    let batch = to_batch(schema.clone(), rows)?;
+    Ok(MemTable::try_new(schema, vec![vec![batch]])?)
+}
+
+/// All tables of this kind, by name.
+///
+/// # Errors
+/// When the catalog cannot be read.
+pub fn tables(catalog: &dyn Catalog) -> anyhow::Result<Vec<(&'static str, MemTable)>> {
+    let inputs = catalog.inputs()?;
+    let problems = catalog.problems()?;
+    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
+    problems.iter().for_each(|(path, _)| *counts.entry(path).or_default() += 1);
+    let input = |input: &crate::store::InputRecord| {
+        vec![
+            input.path.clone().into(),
+            input.source.clone().into(),
+            (input.size_bytes as i64).into(),
+            (input.offset as i64).into(),
+            Cell::Time(input.modified_ns / 1_000_000),
+            (input.row_count as i64).into(),
+            counts.get(input.path.as_str()).copied().unwrap_or_default().into(),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = inputs.values().map(input).collect();
+    let pair = |path: &str, run: &str| vec![run.into(), path.into()];
+    let pairs: Vec<Vec<Cell>> =
+        inputs.values().flat_map(|input| input.runs.iter().map(|run| pair(&input.path, run))).collect();
+    let found: Vec<Vec<Cell>> = problems
+        .iter()
+        .map(|(path, problem)| {
+            vec![path.clone().into(), problem.position.clone().into(), problem.message.clone().into()]
+        })
+        .collect();
+    let text = || DataType::Utf8;
+    let inputs_schema = schema(&[
+        ("path", text(), false),
+        ("source", text(), false),
+        ("size_bytes", DataType::Int64, false),
+        ("read_bytes", DataType::Int64, false),
+        ("modified_at", time_type(), false),
+        ("row_count", DataType::Int64, false),
+        ("problem_count", DataType::Int64, false),
+    ]);
+    let pairs_schema = schema(&[("run_id", text(), false), ("path", text(), false)]);
+    let problems_schema =
+        schema(&[("path", text(), false), ("position", text(), false), ("message", text(), false)]);
+    Ok(vec![
+        ("inputs", table(inputs_schema, &rows)?),
+        ("run_inputs", table(pairs_schema, &pairs)?),
+        ("problems", table(problems_schema, &found)?),
+    ])
+}
