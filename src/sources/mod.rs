@@ -4,12 +4,17 @@
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data`.
 
 pub mod discover;
+#[cfg(test)]
+mod testing;
+pub mod wandb;
+mod window;
+mod wire;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
 use std::io::{Read, Seek};
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] = &[];
+pub static ALL: &[&dyn Source] = &[&wandb::Wandb];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;

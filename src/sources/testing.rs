@@ -1,0 +1,290 @@
+//! What the tests of sources share: a sink that keeps everything, readings whole and in pieces,
+//! and writers of valid logs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
+use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text, TimeMs};
+use std::collections::BTreeMap;
+use std::io::{Cursor, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// A point as it was told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Told {
+    pub key: String,
+    pub step: i64,
+    pub value: f64,
+    pub time: Option<TimeMs>,
+}
+
+/// A sink that keeps everything.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Memory {
+    pub points: Vec<Told>,
+    pub internal: Vec<Told>,
+    pub facts: RunFacts,
+    pub config: BTreeMap<String, ConfigValue>,
+    pub axes: BTreeMap<String, Axis>,
+    pub goals: BTreeMap<String, Goal>,
+    pub finals: BTreeMap<String, f64>,
+    pub texts: Vec<Text>,
+    pub alerts: Vec<Alert>,
+    pub console: Vec<ConsoleLine>,
+    pub rewinds: Vec<i64>,
+    pub continues: bool,
+    pub problems: Vec<Problem>,
+}
+
+impl Memory {
+    /// The points of a key.
+    pub(crate) fn of<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a Told> {
+        self.points.iter().filter(move |point| point.key == key)
+    }
+
+    /// Steps and values of a key.
+    pub(crate) fn line(&self, key: &str) -> Vec<(i64, f64)> {
+        self.of(key).map(|point| (point.step, point.value)).collect()
+    }
+
+    /// Everything as text, in which NaN equals NaN.
+    pub(crate) fn text(&self) -> String {
+        format!("{self:#?}")
+    }
+}
+
+fn told(point: Point<'_>) -> Told {
+    Told { key: point.key.to_owned(), step: point.step, value: point.value, time: point.time }
+}
+
+impl Sink for Memory {
+    fn select_run(&mut self, _name: &str) {}
+    fn facts(&mut self, facts: RunFacts) {
+        self.facts.merge(facts);
+    }
+    fn config(&mut self, key: &str, value: ConfigValue) {
+        self.config.insert(key.to_owned(), value);
+    }
+    fn remove_config(&mut self, key: &str) {
+        let nested = format!("{key}.");
+        self.config.retain(|name, _| name != key && !name.starts_with(&nested));
+    }
+    fn point(&mut self, point: Point<'_>) {
+        self.points.push(told(point));
+    }
+    fn internal_point(&mut self, point: Point<'_>) {
+        self.internal.push(told(point));
+    }
+    fn axis(&mut self, key: &str, axis: Axis) {
+        self.axes.insert(key.to_owned(), axis);
+    }
+    fn goal(&mut self, key: &str, goal: Goal) {
+        self.goals.insert(key.to_owned(), goal);
+    }
+    fn final_value(&mut self, key: &str, value: Option<f64>) {
+        match value {
+            Some(value) => self.finals.insert(key.to_owned(), value),
+            None => self.finals.remove(key),
+        };
+    }
+    fn text(&mut self, text: Text) {
+        self.texts.push(text);
+    }
+    fn alert(&mut self, alert: Alert) {
+        self.alerts.push(alert);
+    }
+    fn console(&mut self, line: ConsoleLine) {
+        self.console.push(line);
+    }
+    fn restart(&mut self) {}
+    fn rewind(&mut self, from_step: i64) {
+        self.rewinds.push(from_step);
+    }
+    fn continue_from_zero(&mut self) {
+        self.continues = true;
+    }
+    fn problem(&mut self, problem: Problem) {
+        self.problems.push(problem);
+    }
+}
+
+/// Reads on from `from` what `bytes` hold now.
+pub(crate) fn read_on(
+    source: &dyn Source,
+    (path, role): (&str, &str),
+    bytes: &[u8],
+    chunk_bytes: usize,
+    from: Resume,
+    sink: &mut Memory,
+) -> Resume {
+    let mut cursor = Cursor::new(bytes);
+    cursor.seek(SeekFrom::Start(from.offset)).unwrap();
+    let mut log = Log { path, role, bytes: &mut cursor, chunk_bytes };
+    let resume = source.read(&mut log, from.clone(), sink).unwrap();
+    assert!(resume.offset >= from.offset && resume.offset <= bytes.len() as u64, "{resume:?}");
+    resume
+}
+
+/// Reads all at once.
+pub(crate) fn read_whole(source: &dyn Source, place: (&str, &str), bytes: &[u8]) -> Memory {
+    let mut sink = Memory::default();
+    read_on(source, place, bytes, 1 << 15, Resume::default(), &mut sink);
+    sink
+}
+
+/// Reads a file that grows by `growth` bytes between readings, `chunk_bytes` at a time.
+pub(crate) fn read_growing(
+    source: &dyn Source,
+    place: (&str, &str),
+    bytes: &[u8],
+    chunk_bytes: usize,
+    growth: usize,
+) -> Memory {
+    let (mut sink, mut resume, mut size) = (Memory::default(), Resume::default(), 0);
+    loop {
+        resume = read_on(source, place, &bytes[..size], chunk_bytes, resume, &mut sink);
+        if size == bytes.len() {
+            return sink;
+        }
+        size = (size + growth).min(bytes.len());
+    }
+}
+
+/// The folder with samples of a source.
+pub(crate) fn samples(source: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(source)
+}
+
+/// Finds and groups the logs under a folder as discovery would; symlinks are not followed.
+pub(crate) fn discover(source: &dyn Source, root: &Path) -> Vec<RunLogs> {
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(root).sort_by_file_name() {
+        let entry = entry.unwrap();
+        let path = entry.path().strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+        if !entry.file_type().is_file() || !source.may_claim(&path) {
+            continue;
+        }
+        let bytes = std::fs::read(entry.path()).unwrap();
+        let head = &bytes[..bytes.len().min(super::HEAD_BYTES)];
+        if let Verdict::Log { marks } = source.sniff(&path, head) {
+            files.push(LogFile { path, size_bytes: bytes.len() as u64, marks });
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    source.group(&files)
+}
+
+/// Reads all inputs of a run in order into one sink.
+pub(crate) fn read_run(source: &dyn Source, root: &Path, run: &RunLogs) -> Memory {
+    let mut sink = Memory::default();
+    for input in &run.inputs {
+        let bytes = std::fs::read(root.join(&input.path)).unwrap();
+        let place = (input.path.as_str(), input.role.as_str());
+        read_on(source, place, &bytes, 1 << 20, Resume::default(), &mut sink);
+    }
+    sink
+}
+
+/// A file of a listing, for tests of grouping.
+pub(crate) fn file(path: &str, size_bytes: u64, marks: &str) -> LogFile {
+    LogFile { path: path.into(), size_bytes, marks: marks.into() }
+}
+
+/// Compares the points of a run with what the producer's own reader found. `keys` are the metrics
+/// of `expected.json`; names get `prefix`.
+pub(crate) fn assert_metrics(sink: &Memory, expected: &serde_json::Value, prefix: &str) {
+    for (name, want) in expected["metrics"].as_object().unwrap() {
+        let key = format!("{prefix}{name}");
+        let line = sink.line(&key);
+        let number = |field: &str| match &want[field] {
+            serde_json::Value::String(text) => super::wandb::value::spelled(text).unwrap(),
+            value => value.as_f64().unwrap(),
+        };
+        let count = want.get("n_points_raw").unwrap_or(&want["n_points"]).as_u64().unwrap();
+        assert_eq!(line.len() as u64, count, "{key}");
+        if want.get("n_points_raw").is_some_and(|raw| *raw != want["n_points"]) {
+            continue;
+        }
+        let (first, last) = (line.first().unwrap(), line.last().unwrap());
+        assert_same(first.1, number("first"), &key);
+        assert_same(last.1, number("last"), &key);
+        let steps = |step: Option<i64>, field: &str| assert_eq!(step, want[field].as_i64(), "{key}");
+        steps(line.iter().map(|point| point.0).min(), "first_step");
+        steps(line.iter().map(|point| point.0).max(), "last_step");
+        let count = |wanted: fn(f64) -> bool| line.iter().filter(|point| wanted(point.1)).count();
+        assert_eq!(Some(count(f64::is_nan) as u64), want["nan"].as_u64(), "{key}");
+        assert_eq!(Some(count(|v| v == f64::INFINITY) as u64), want["pos_inf"].as_u64(), "{key}");
+        let finite = || line.iter().map(|point| point.1).filter(|value| value.is_finite());
+        if want["min"].is_number() {
+            assert_same(finite().fold(f64::INFINITY, f64::min), number("min"), &key);
+            assert_same(finite().fold(f64::NEG_INFINITY, f64::max), number("max"), &key);
+        }
+    }
+}
+
+/// Compares a configuration with `expected.json`.
+pub(crate) fn assert_config(sink: &Memory, expected: &serde_json::Value) {
+    let want = expected["config"].as_object().unwrap();
+    for (key, want) in want {
+        let got = sink.config.get(key).unwrap_or_else(|| panic!("{key} in {:?}", sink.config));
+        match want {
+            serde_json::Value::String(text) => assert_eq!(&got.text, text, "{key}"),
+            serde_json::Value::Number(number) => assert_eq!(got.number, number.as_f64(), "{key}"),
+            value => assert_eq!(got.text, value.to_string(), "{key}"),
+        }
+    }
+    assert_eq!(sink.config.len(), want.len());
+}
+
+fn assert_same(got: f64, want: f64, key: &str) {
+    assert!(got == want || (got.is_nan() && want.is_nan()), "{key}: {got} is not {want}");
+}
+
+/// A `.wandb` file with blocks counted from `base` (0, or 7 as the early Go writers did).
+pub(crate) struct WandbWriter {
+    pub bytes: Vec<u8>,
+    base: usize,
+}
+
+impl WandbWriter {
+    pub(crate) fn new(base: usize) -> Self {
+        WandbWriter { bytes: b":W&B\xE1\xBE\x00".to_vec(), base }
+    }
+
+    /// Bytes left in the current block.
+    pub(crate) fn room(&self) -> usize {
+        32768 - (self.bytes.len() - self.base) % 32768
+    }
+
+    /// Appends a record, in as many chunks as it takes.
+    pub(crate) fn record(&mut self, mut record: &[u8]) {
+        let mut begun = false;
+        loop {
+            if self.room() < 7 {
+                self.bytes.resize(self.bytes.len() + self.room(), 0);
+            }
+            let taken = record.len().min(self.room() - 7);
+            let (part, rest) = record.split_at(taken);
+            let kind = match (begun, rest.is_empty()) {
+                (false, true) => 1,
+                (false, false) => 2,
+                (true, false) => 3,
+                (true, true) => 4,
+            };
+            self.chunk(kind, part);
+            begun = true;
+            record = rest;
+            if record.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Appends a chunk as it is.
+    pub(crate) fn chunk(&mut self, kind: u8, part: &[u8]) {
+        let mut checked = vec![kind];
+        checked.extend_from_slice(part);
+        self.bytes.extend_from_slice(&crc32fast::hash(&checked).to_le_bytes());
+        self.bytes.extend_from_slice(&u16::try_from(part.len()).unwrap().to_le_bytes());
+        self.bytes.extend_from_slice(&checked);
+    }
+}
