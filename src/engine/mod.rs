@@ -1,3 +1,4 @@
 //! DataFusion over the store.
 
 pub mod canned;
+pub mod hints;

@@ -3,7 +3,7 @@
 
 use super::*;
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder, StructArray,
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListBuilder, StringArray, StringBuilder, StructArray,
     TimestampMillisecondArray,
 };
 use arrow::datatypes::{DataType, Field};
