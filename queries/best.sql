@@ -1,0 +1,70 @@
+-- summary: Rank runs by their best value of a metric
+-- description: NaN and infinities never win, and ties go to the earlier step. Whether smaller or larger is better comes from the tracker, runq.toml or the metric's name (--explain shows the words).
+-- param: metric metric positional  Metric to rank by
+-- param: min flag  Smaller is better
+-- param: max flag  Larger is better
+-- param: limit integer -n = 10  Rows at most
+-- param: project text -p optional  Only runs of this project
+-- column: run_id  run
+-- column: name  human name
+-- column: metric  metric ranked by
+-- column: goal  min or max
+-- column: best  best finite value
+-- column: best_step  its step
+-- column: axis  what the step means
+-- column: last  last value, as logged
+-- column: last_step  its step
+-- column: state  state of the run
+-- example: runq best val_loss
+-- example: runq best grad_norm --min -n 3
+
+with candidates as (
+  select
+    runs.run_id,
+    runs.name,
+    runs.state,
+    summary.key,
+    summary.axis,
+    summary.last,
+    summary.last_step,
+    summary.min,
+    summary.min_step,
+    summary.max,
+    summary.max_step,
+    case when $min then 'min' when $max then 'max' else summary.goal end as goal
+  from summary
+  join runs on runs.run_id = summary.run_id
+  where summary.key = $metric
+    and runs.duplicate_of is null
+    and ($project is null or runs.project = $project)
+),
+valued as (
+  select
+    run_id,
+    name,
+    state,
+    key,
+    axis,
+    last,
+    last_step,
+    goal,
+    case goal when 'min' then min when 'max' then max end as best,
+    case goal when 'min' then min_step when 'max' then max_step end as best_step
+  from candidates
+)
+select
+  run_id,
+  name,
+  key as metric,
+  goal,
+  best,
+  best_step,
+  axis,
+  last,
+  last_step,
+  state
+from valued
+-- a run without a finite value has none
+where best is not null
+order by case goal when 'min' then best else -best end, best_step, run_id
+limit $limit

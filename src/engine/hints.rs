@@ -1,0 +1,268 @@
+//! DataFusion's error texts become short messages with the nearest names.
+
+use crate::error::{UserError, nearest};
+
+/// The names an SQL statement can use.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// Table name and its column names.
+    pub tables: &'a [(String, Vec<String>)],
+    /// Functions, ours included.
+    pub functions: &'a [String],
+}
+
+/// The error a person sees for a DataFusion error's text. Pure.
+pub fn explain(text: &str, known: Known<'_>) -> UserError {
+    let text = without_prefixes(text);
+    unknown_table(text, known)
+        .or_else(|| unknown_column(text, known))
+        .or_else(|| unknown_function(text, known))
+        .or_else(|| wrong_call(text))
+        .or_else(|| ambiguous(text))
+        .or_else(|| syntax(text))
+        .or_else(|| exhausted(text))
+        .unwrap_or_else(|| UserError::failed(first_line(text)))
+}
+
+const PREFIXES: &[&str] = &[
+    "DataFusion error: ",
+    "Error during planning: ",
+    "Schema error: ",
+    "SQL error: ",
+    "Execution error: ",
+    "External error: ",
+    "Arrow error: ",
+    "Optimizer rule 'type_coercion' failed",
+    "type_coercion",
+    "caused by",
+    "\n",
+];
+
+fn without_prefixes(mut text: &str) -> &str {
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
+        text = rest;
+    }
+    text
+}
+
+/// `table 'datafusion.public.metrcs' not found`
+fn unknown_table(text: &str, known: Known<'_>) -> Option<UserError> {
+    if let Some(function) = between(text, "table function '", "' not found") {
+        return Some(function_error(function, known));
+    }
+    let full = between(text, "table '", "' not found")?;
+    let name = full.rsplit('.').next().unwrap_or(full);
+    let names: Vec<&str> = known.tables.iter().map(|(name, _)| name.as_str()).collect();
+    let error = UserError::failed(format!("no table \"{name}\""));
+    Some(with_names(error, name, &names, "tables"))
+}
+
+/// `No field named m.stpe. Did you mean 'm.step'?\nValid fields are m.run_id, m.key.`
+fn unknown_column(text: &str, known: Known<'_>) -> Option<UserError> {
+    let rest = text.strip_prefix("No field named ")?;
+    let full = rest.lines().next().unwrap_or(rest);
+    let full = full.split(". Did you mean").next().unwrap_or(full).trim_end_matches('.');
+    let valid = between(rest, "Valid fields are ", ".\n").or_else(|| after(rest, "Valid fields are "));
+    let valid: Vec<String> = valid.map_or_else(Vec::new, |list| {
+        list.trim_end().trim_end_matches('.').split(", ").map(|name| last_part(name).to_owned()).collect()
+    });
+    let name = last_part(full);
+    let error = UserError::failed(format!("no column \"{name}\"{}", in_table(full, &valid, known)));
+    let mut names: Vec<&str> = valid.iter().map(String::as_str).collect();
+    names.dedup();
+    Some(match full.starts_with('"') && names.is_empty() {
+        true => error.hint("texts stand in single quotes"),
+        false => with_names(error, name, &names, "columns"),
+    })
+}
+
+/// ` in metrics`, where the valid names are just that table's.
+fn in_table(full: &str, valid: &[String], known: Known<'_>) -> String {
+    let fits = |columns: &[String]| !valid.is_empty() && columns == valid;
+    let table = known.tables.iter().find(|(_, columns)| fits(columns)).map(|(name, _)| name.as_str());
+    let qualifier = full.rsplit_once('.').map(|(qualifier, _)| last_part(qualifier));
+    table.or(qualifier).map_or_else(String::new, |table| format!(" in {table}"))
+}
+
+/// `Invalid function 'maxx'.\nDid you mean 'max'?`
+fn unknown_function(text: &str, known: Known<'_>) -> Option<UserError> {
+    Some(function_error(between(text, "Invalid function '", "'")?, known))
+}
+
+fn function_error(name: &str, known: Known<'_>) -> UserError {
+    let names: Vec<&str> = known.functions.iter().map(String::as_str).collect();
+    let error = UserError::failed(format!("no function \"{name}\""));
+    let near = nearest(name, names, 3);
+    match near.is_empty() {
+        true => error.hint("\\? and runq schema name the functions of runq; all of DataFusion's are there too"),
+        false => error.hint(did_you_mean(&near)),
+    }
+}
+
+/// `Failed to coerce arguments to satisfy a call to 'lttb' function ...`, with a list of signatures.
+fn wrong_call(text: &str) -> Option<UserError> {
+    let name = between(text, "a call to '", "' function")?;
+    let error = UserError::failed(format!("wrong arguments for {name}: {}", first_line(text)));
+    let signatures = after(text, "Candidate functions:")?;
+    let signatures: Vec<&str> = signatures.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    Some(error.hint(format!("it takes {}", signatures.join(" or "))))
+}
+
+/// `Ambiguous reference to unqualified field run_id`
+fn ambiguous(text: &str) -> Option<UserError> {
+    let name = first_line(after(text, "Ambiguous reference to unqualified field ")?);
+    let error = UserError::failed(format!("column \"{name}\" is in more than one table"));
+    Some(error.hint(format!("write it as table.{name}")))
+}
+
+/// `ParserError("Expected: an expression, found: EOF at Line: 1, Column: 9")`
+fn syntax(text: &str) -> Option<UserError> {
+    let inner = after(text, "ParserError(")?.trim_end();
+    let inner = inner.trim_end_matches(')').trim_matches('"');
+    let message = inner.replace("\\\"", "\"").replace(" at Line: ", " at line ").replace(", Column: ", ", column ");
+    Some(UserError::failed(format!("syntax error: {}", lower_first(&message))))
+}
+
+/// `Resources exhausted: Failed to allocate ...`
+fn exhausted(text: &str) -> Option<UserError> {
+    after(text, "Resources exhausted: ")?;
+    Some(UserError::failed("the query needs more memory than it may use").hint("allow more with --memory, as in --memory 8G"))
+}
+
+/// Adds the nearest names, or the list when none is near.
+pub fn with_names(error: UserError, wanted: &str, names: &[&str], what: &str) -> UserError {
+    let near = nearest(wanted, names.iter().copied(), 3);
+    match (near.is_empty(), names.is_empty()) {
+        (false, _) => error.hint(did_you_mean(&near)),
+        (true, false) => error.hint(format!("{what}: {}", names.join(", "))),
+        (true, true) => error,
+    }
+}
+
+/// `did you mean "a", "b" or "c"?`
+pub fn did_you_mean(near: &[&str]) -> String {
+    let quoted: Vec<String> = near.iter().map(|name| format!("\"{name}\"")).collect();
+    match quoted.split_last() {
+        Some((last, [])) => format!("did you mean {last}?"),
+        Some((last, others)) => format!("did you mean {} or {last}?", others.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn last_part(name: &str) -> &str {
+    // A quoted name may hold dots itself: metrics."val.loss".
+    match name.strip_suffix('"') {
+        Some(open) => open.rsplit_once('"').map_or(name, |(_, inner)| inner),
+        None => name.rsplit('.').next().unwrap_or(name),
+    }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or(text).trim()
+}
+
+fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
+    text.split_once(mark).map(|(_, rest)| rest)
+}
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    after(text, begin)?.split_once(end).map(|(inner, _)| inner)
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_lowercase().chain(chars).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn explained(text: &str) -> (String, String) {
+        let columns = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let tables = vec![
+            ("metrics".to_owned(), columns(&["run_id", "key", "step", "value", "time"])),
+            ("runs".to_owned(), columns(&["run_id", "name"])),
+        ];
+        let functions = columns(&["max", "min", "lttb", "sparkline", "history"]);
+        let error = explain(text, Known { tables: &tables, functions: &functions });
+        (error.message, error.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn messages_are_short_and_name_what_is_near() {
+        for (text, message, hint) in [
+            (
+                "Error during planning: table 'datafusion.public.metrcs' not found",
+                "no table \"metrcs\"",
+                "did you mean \"metrics\"?",
+            ),
+            (
+                "Error during planning: table 'datafusion.public.qqq' not found",
+                "no table \"qqq\"",
+                "tables: metrics, runs",
+            ),
+            (
+                "Schema error: No field named stpe. Did you mean 'metrics.step'?\nValid fields are \
+                 metrics.run_id, metrics.\"key\", metrics.step, metrics.\"value\", metrics.time.",
+                "no column \"stpe\" in metrics",
+                "did you mean \"step\"?",
+            ),
+            (
+                "Schema error: No field named m.zzz.\nValid fields are m.a, m.b.",
+                "no column \"zzz\" in m",
+                "columns: a, b",
+            ),
+            (
+                "Error during planning: Invalid function 'spark_line'.\nDid you mean 'character_length'?",
+                "no function \"spark_line\"",
+                "did you mean \"sparkline\"?",
+            ),
+            (
+                "Error during planning: table function 'histroy' not found",
+                "no function \"histroy\"",
+                "did you mean \"history\"?",
+            ),
+            (
+                "Schema error: Ambiguous reference to unqualified field run_id",
+                "column \"run_id\" is in more than one table",
+                "write it as table.run_id",
+            ),
+            (
+                "SQL error: ParserError(\"Expected: an expression, found: EOF at Line: 1, Column: 9\")",
+                "syntax error: expected: an expression, found: EOF at line 1, column 9",
+                "",
+            ),
+            (
+                "Resources exhausted: Failed to allocate additional 5.0 MB",
+                "the query needs more memory than it may use",
+                "allow more with --memory, as in --memory 8G",
+            ),
+            ("Execution error: Division by zero\nbacktrace", "Division by zero", ""),
+        ] {
+            assert_eq!(explained(text), (message.to_owned(), hint.to_owned()), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_texts_are_those_of_datafusion() {
+        let context = datafusion::prelude::SessionContext::new();
+        context.sql("create table metrics (run_id text, key text, step bigint, value double, time text)").await.unwrap();
+        for (sql, message, hint) in [
+            ("select * from metrcs", "no table \"metrcs\"", "did you mean \"metrics\"?"),
+            ("select stpe from metrics", "no column \"stpe\" in metrics", "did you mean \"step\"?"),
+            ("select m.stpe from metrics m", "no column \"stpe\" in metrics", "did you mean \"step\"?"),
+            ("select * from metrics where key = \"loss\"", "no column \"loss\" in metrics", "columns: run_id, key, step, value, time"),
+            ("select maxx(value) from metrics", "no function \"maxx\"", "did you mean \"max\"?"),
+            ("select * from histroy('a')", "no function \"histroy\"", "did you mean \"history\"?"),
+            ("select run_id from metrics a, metrics b", "column \"run_id\" is in more than one table", "write it as table.run_id"),
+            ("select * fro", "syntax error: ", ""),
+        ] {
+            let error = context.sql(sql).await.expect_err(sql);
+            let (got, got_hint) = explained(&error.strip_backtrace());
+            assert!(got.starts_with(message), "{sql}: {got}\n{error}");
+            assert_eq!(got_hint, hint, "{sql}");
+        }
+    }
+}
