@@ -1,0 +1,37 @@
+//! Exponential moving average.
+
+/// Exponential moving average of `values`: `s = alpha * v + (1 - alpha) * s`, begun with the first
+/// finite value.
+///
+/// `alpha` lies in (0, 1]; 1 gives the input back. A value that is not finite stands for itself in
+/// the result and leaves the average as it was. The result has the length of the input.
+pub fn ema(values: &[f64], alpha: f64) -> Vec<f64> {
+    let decay = 1.0 - alpha;
+    let mut result = values.to_vec();
+    let Some(first) = values.iter().position(|value| value.is_finite()) else {
+        return result;
+    };
+    let mut average = values[first];
+    for value in &mut result[first + 1..] {
+        if value.is_finite() {
+            average = alpha * *value + decay * average;
+            *value = average;
+        }
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ema;
+
+    #[test]
+    fn smooths_and_skips() {
+        assert_eq!(ema(&[4.0, 8.0, 8.0], 0.5), vec![4.0, 6.0, 7.0]);
+        let gaps = ema(&[f64::NAN, 4.0, f64::INFINITY, 8.0], 0.5);
+        assert!(gaps[0].is_nan());
+        assert_eq!(gaps[1..], [4.0, f64::INFINITY, 6.0]);
+        assert_eq!(ema(&[], 0.5), Vec::<f64>::new());
+        assert_eq!(ema(&[3.0, 1.0, 2.0], 1.0), vec![3.0, 1.0, 2.0]);
+    }
+}
