@@ -8,6 +8,7 @@ use crate::records::Axis;
 use crate::records::batch::{Cell, rows_to_batch};
 use crate::records::schema::Table;
 use crate::store::catalog::HiddenKind;
+use crate::store::merge;
 use crate::store::rows::RowSet;
 use crate::store::writer::FileWriter;
 use crate::store::{Catalog, Changes, FileClass, FileRecord, Limits, RunRecord, Snapshot};
@@ -277,7 +278,7 @@ impl Work<'_> {
                 self.changes.retired.push(file_id);
                 self.superseded.remove(&file_id);
             } else {
-                let rows = overlap::rows_where(self.flush.cache, file, |run, _| runs.contains(run))?;
+                let rows = merge::rows_where(self.flush.cache, file, |run, _| runs.contains(run))?;
                 self.changes.hidden.push((file_id, HiddenKind::Dropped, file.dropped.union(&rows)));
             }
         }

@@ -3,14 +3,11 @@
 use super::points::PointRow;
 use super::state::KeyState;
 use crate::records::schema::Table;
-use crate::store::merge::{Merge, SortedFile, column};
+use crate::store::merge::{Merge, SortedFile, column, rows_where, texts};
 use crate::store::rows::RowSet;
 use crate::store::{FileRecord, Limits};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 /// Points taken back by the producer: (segment, arrival, from step).
@@ -97,12 +94,6 @@ pub fn resolve(
     Ok(judge.finish())
 }
 
-fn texts<'a>(batch: &'a arrow::array::RecordBatch, name: &str) -> Vec<&'a str> {
-    use arrow::array::AsArray;
-    let column = batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
-    column.map(|texts| texts.iter().map(Option::unwrap_or_default).collect()).unwrap_or_default()
-}
-
 /// Sees points in order of (key, step, arrival) and holds one back until the next is known.
 struct Judge<'a> {
     keys: &'a BTreeMap<String, Overlap>,
@@ -141,35 +132,6 @@ impl<'a> Judge<'a> {
             self.losers.into_iter().map(|(file, rows)| (file, RowSet::from_rows(rows))).collect();
         Resolved { superseded, states: self.states }
     }
-}
-
-/// Numbers of the rows of a file whose run and key (empty where the table has none) are wanted.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn rows_where(
-    cache: &Path,
-    file: &FileRecord,
-    wanted: impl Fn(&str, &str) -> bool,
-) -> anyhow::Result<RowSet> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(cache.join(&file.path))?)?;
-    let names = ["run_id", "key"];
-    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
-    let reader = builder.with_projection(mask).with_batch_size(8192).build()?;
-    let mut rows = RowSet::new();
-    let mut start = 0;
-    for batch in reader {
-        let batch = batch?;
-        let keys = texts(&batch, "key");
-        let runs = texts(&batch, "run_id");
-        for (i, run) in runs.iter().enumerate() {
-            if wanted(run, keys.get(i).copied().unwrap_or_default()) {
-                rows.push(start + i as u64);
-            }
-        }
-        start += batch.num_rows() as u64;
-    }
-    Ok(rows)
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! Reads several sorted files as one sorted sequence, in memory that does not grow with them.
 
+use super::FileRecord;
 use super::rows::RowSet;
 use anyhow::Context;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{ArrowPrimitiveType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A file to be merged.
 #[derive(Debug, Clone)]
@@ -255,6 +257,41 @@ impl Merge {
 /// Values of a numeric column; `None` where it is missing or of another type.
 pub fn column<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> Option<&'a [T::Native]> {
     batch.column_by_name(name).and_then(|c| c.as_primitive_opt::<T>()).map(|c| c.values().as_ref())
+}
+
+/// Texts of a column, null as empty; none where it is missing or no text.
+pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Vec<&'a str> {
+    let column = batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
+    column.map(|texts| texts.iter().map(Option::unwrap_or_default).collect()).unwrap_or_default()
+}
+
+/// Numbers of the rows of a file whose run and key (empty where the table has none) are wanted.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn rows_where(
+    cache: &Path,
+    file: &FileRecord,
+    wanted: impl Fn(&str, &str) -> bool,
+) -> anyhow::Result<RowSet> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(cache.join(&file.path))?)?;
+    let names = ["run_id", "key"];
+    let mask = ProjectionMask::columns(builder.parquet_schema(), names);
+    let reader = builder.with_projection(mask).with_batch_size(8192).build()?;
+    let mut rows = RowSet::new();
+    let mut start = 0;
+    for batch in reader {
+        let batch = batch?;
+        let keys = texts(&batch, "key");
+        let runs = texts(&batch, "run_id");
+        for (i, run) in runs.iter().enumerate() {
+            if wanted(run, keys.get(i).copied().unwrap_or_default()) {
+                rows.push(start + i as u64);
+            }
+        }
+        start += batch.num_rows() as u64;
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

@@ -1,0 +1,253 @@
+//! A log that changes, and its tables: append, cut, rewrite, delete, resume, compaction.
+
+use crate::common::{Project, ask, data, small_limits};
+use runq::store::Limits;
+use std::fs;
+
+/// `{"step": i, "loss": ..., "lr": ...}` for a range of steps; a loss on a tenth of them is tagged.
+fn lines(steps: std::ops::Range<i64>, offset: f64) -> String {
+    let line = |step: i64| {
+        let loss = offset + 4.0 / (1.0 + step as f64);
+        let val = if step % 10 == 0 { format!(", \"val_loss\": {}", loss + 0.1) } else { String::new() };
+        format!("{{\"step\": {step}, \"loss\": {loss}, \"lr\": 0.001{val}, \"time\": {}}}\n", 1_760_000_000 + step)
+    };
+    steps.map(line).collect()
+}
+
+/// The same log read at once from an empty cache.
+fn read_at_once(project: &Project) -> String {
+    let fresh = Project::empty().with_limits(Limits::default());
+    crate::common::copy(project.root(), fresh.root());
+    let _ = fs::remove_dir_all(fresh.root().join(".runq"));
+    // File times are facts about a log without times of its own; copies get new ones.
+    fresh.refresh();
+    fresh.everything()
+}
+
+#[test]
+fn appending_in_pieces_gives_the_tables_of_reading_at_once() {
+    let project = Project::empty();
+    let text = lines(0..2_000, 1.0);
+    let (mut at, mut piece) = (0, 1);
+    while at < text.len() {
+        let end = (at + piece).min(text.len());
+        project.append("run/train.jsonl", &text[at..end]);
+        project.refresh();
+        (at, piece) = (end, piece * 3 + 7);
+    }
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn a_refresh_reads_what_was_appended_and_rewrites_nothing() {
+    let project = Project::empty().with_limits(Limits::default());
+    project.write("train.jsonl", lines(0..5_000, 1.0));
+    let first = project.refresh();
+    assert_eq!(first.point_count, 5_000 * 2 + 500);
+    assert_eq!(first.read_bytes, fs::metadata(project.root().join("train.jsonl")).unwrap().len());
+    let files = |table: &str| -> Vec<_> {
+        project.open().files(table).unwrap().into_iter().map(|file| file.path).collect()
+    };
+    let before = files("metrics");
+    let none = project.refresh();
+    assert_eq!((none.read_bytes, none.written_files, none.point_count), (0, 0, 0));
+    let more = lines(5_000..5_010, 1.0);
+    project.append("train.jsonl", &more);
+    let second = project.refresh();
+    assert_eq!(second.read_bytes, more.len() as u64);
+    assert_eq!(second.point_count, 21);
+    // One file of points, and the new rows of the run in `runs` and `summary`.
+    assert_eq!(second.written_files, 3);
+    assert!(before.iter().all(|file| files("metrics").contains(file)), "no file of points was rewritten");
+}
+
+#[test]
+fn a_resume_rewrites_no_file_and_the_last_arrival_counts() {
+    let project = Project::empty().with_limits(Limits::default());
+    project.write("train.jsonl", lines(0..1_000, 1.0));
+    project.refresh();
+    let before = project.open().files("metrics").unwrap();
+    project.append("train.jsonl", lines(900..1_200, 2.0));
+    project.refresh();
+    let after = project.open().files("metrics").unwrap();
+    assert_eq!(before[0].path, after[0].path);
+    assert_eq!(after.len(), 2);
+    assert_eq!(after[0].hidden_count, 100 * 2 + 10);
+    let row = &project.ask("select count(*) as n, count(distinct step) as steps from metrics where key = 'loss'")[0];
+    assert_eq!((&row["n"], &row["steps"]), (&1_200.into(), &1_200.into()));
+    let values = project.ask("select step, value from metrics where key = 'loss' and step in (899, 900) order by step");
+    assert_eq!(values[0]["value"], 1.0 + 4.0 / 900.0);
+    assert_eq!(values[1]["value"], 2.0 + 4.0 / 901.0);
+    let raw = &project.ask("select count(*) as n, count(*) filter (where superseded) as s, max(segment) as m from metrics_raw where key = 'loss'")[0];
+    assert_eq!((&raw["n"], &raw["s"], &raw["m"]), (&1_300.into(), &100.into(), &1.into()));
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn overlaps_survive_flushes_and_compaction() {
+    let project = Project::empty();
+    for (start, offset) in [(0, 1.0), (700, 2.0), (300, 3.0), (1_100, 4.0), (1_150, 5.0), (1_199, 6.0)] {
+        project.append("train.jsonl", lines(start..1_200, offset));
+        project.refresh();
+    }
+    let row = &project.ask("select count(*) as n, min(value) as low from metrics where key = 'loss' and step >= 300")[0];
+    assert_eq!(row["n"], 900);
+    assert!(row["low"].as_f64().unwrap() >= 3.0);
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn a_step_logged_again_in_the_next_refresh_is_replaced() {
+    let project = Project::empty();
+    project.write("train.jsonl", lines(0..50, 1.0));
+    for k in 0..30 {
+        project.append("train.jsonl", format!("{{\"step\": 50, \"loss\": {k}}}\n"));
+        project.refresh();
+    }
+    let row = &project.ask("select last, last_step, count, max from summary where key = 'loss'")[0];
+    assert_eq!((&row["last"], &row["last_step"], &row["count"], &row["max"]), (&29.0.into(), &50.into(), &51.into(), &29.0.into()));
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn a_truncated_a_rewritten_and_a_deleted_log() {
+    let project = Project::empty();
+    project.write("a/train.jsonl", lines(0..500, 1.0));
+    project.write("b/train.jsonl", lines(0..500, 2.0));
+    project.refresh();
+    let count = |project: &Project| {
+        project.column("select count(*) from metrics m join runs r using (run_id) where r.path like 'a/%'")[0].clone()
+    };
+    assert_eq!(count(&project), "1050");
+    project.write("a/train.jsonl", lines(0..100, 1.0));
+    project.refresh();
+    assert_eq!(count(&project), "210", "truncated");
+    project.write("a/train.jsonl", lines(0..700, 5.0));
+    project.refresh();
+    assert_eq!(count(&project), "1470", "rewritten and longer");
+    assert_eq!(project.everything(), read_at_once(&project));
+    fs::remove_file(project.root().join("a/train.jsonl")).unwrap();
+    project.refresh();
+    assert_eq!(project.column("select path from runs"), ["b/train.jsonl"]);
+    assert_eq!(count(&project), "0");
+    assert_eq!(project.column("select count(*) from metrics"), ["1050"]);
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn many_refreshes_leave_few_files_and_lose_nothing() {
+    let mut project = Project::empty();
+    project.limits.grace_ms = 0;
+    for k in 0..40 {
+        for run in ["a", "b", "c"] {
+            project.append(&format!("{run}/train.jsonl"), lines(k * 20..(k + 1) * 20, 1.0));
+        }
+        project.now_ms += 1_000;
+        project.refresh();
+    }
+    for table in ["metrics", "runs", "summary"] {
+        let files = project.open().files(table).unwrap();
+        assert!(files.len() <= 12, "{table}: {} files", files.len());
+    }
+    let on_disk = walkdir(&project.root().join(".runq/metrics"));
+    assert!(on_disk <= 14, "{on_disk} files on disk");
+    assert_eq!(project.column("select count(*) from metrics"), [(3 * (800 * 2 + 80)).to_string()]);
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+fn walkdir(folder: &std::path::Path) -> usize {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(Result::unwrap);
+    entries.map(|entry| if entry.path().is_dir() { walkdir(&entry.path()) } else { 1 }).sum()
+}
+
+#[test]
+fn many_runs_in_one_refresh() {
+    let project = Project::empty();
+    for run in 0..300 {
+        project.write(&format!("sweep/run_{run:03}/log.jsonl"), lines(0..20, f64::from(run)));
+        project.write(&format!("sweep/run_{run:03}/config.json"), format!("{{\"lr\": {run}}}"));
+    }
+    let outcome = project.refresh();
+    assert_eq!(outcome.run_count, 300);
+    let row = &project.ask(
+        "select r.name, s.min, c.number from summary s join runs r using (run_id) join configs c using (run_id)
+         where s.key = 'loss' and c.key = 'lr' order by s.min desc limit 1",
+    )[0];
+    assert_eq!((&row["name"], &row["number"]), (&"run_299".into(), &299.0.into()));
+    project.write("sweep/run_007/config.json", "{\"lr\": 0.5, \"wd\": 1}");
+    assert!(project.refresh().read_bytes < 100);
+    let configs = "select key, value from configs c join runs r using (run_id) where name = 'run_007' order by key";
+    assert_eq!(project.ask(configs).len(), 2);
+    assert_eq!(project.column("select count(*) from configs"), ["301"]);
+}
+
+#[test]
+fn a_metric_without_steps_is_indexed_by_arrival_until_it_has_some() {
+    let project = Project::empty();
+    let row = |step: i64, k: i64| format!("{{\"step\": {step}, \"loss\": {k}.5}}\n");
+    project.write("train.jsonl", (0..5).map(|k| row(0, k)).collect::<String>());
+    project.refresh();
+    let axis = |project: &Project| project.ask("select axis, count, last_step from summary where key = 'loss'")[0].clone();
+    assert_eq!(axis(&project)["axis"], "index");
+    assert_eq!(axis(&project)["count"], 5);
+    project.append("train.jsonl", row(0, 5));
+    project.refresh();
+    assert_eq!((&axis(&project)["count"], &axis(&project)["last_step"]), (&6.into(), &5.into()));
+    project.append("train.jsonl", row(1, 6));
+    project.refresh();
+    assert_eq!(axis(&project)["axis"], "step");
+    assert_eq!((&axis(&project)["count"], &axis(&project)["last_step"]), (&2.into(), &1.into()));
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn ids_that_clash_bear_a_hash_and_do_not_depend_on_order() {
+    let source = data("wandb/tiny-lm/wandb/offline-run-20261120_175130-pubsweep0");
+    let project = Project::empty();
+    let target = |team: &str| project.root().join(format!("{team}/wandb/offline-run-20261120_175130-pubsweep0"));
+    for team in ["b", "a"] {
+        fs::create_dir_all(target(team)).unwrap();
+        crate::common::copy(&source, &target(team));
+        project.refresh();
+    }
+    let ids = project.column("select run_id from runs order by path");
+    assert_eq!(ids.len(), 2);
+    assert!(ids.iter().all(|id| id.starts_with("pubsweep0~") && id.len() == "pubsweep0~".len() + 8), "{ids:?}");
+    assert_eq!(project.everything(), read_at_once(&project));
+    fs::remove_dir_all(project.root().join("a")).unwrap();
+    project.refresh();
+    assert_eq!(project.column("select run_id from runs"), ["pubsweep0"]);
+}
+
+#[test]
+fn a_bad_file_never_stops_the_others() {
+    let project = Project::empty();
+    project.write("good.jsonl", lines(0..20, 1.0));
+    project.write("bad/run-x.wandb", b"\x3aW&B\xe1\xbe\x00garbage that is no record at all");
+    project.write("bad/events.out.tfevents.1.host", [7u8; 4_000]);
+    project.write("bad/random.jsonl", (0..5_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>());
+    project.write("empty.jsonl", "");
+    let outcome = project.refresh();
+    assert_eq!(project.column("select count(*) from metrics where key = 'loss'"), ["20"], "{outcome:?}");
+    assert_eq!(project.column("select name from runs where point_count > 0"), ["good"]);
+}
+
+#[test]
+fn an_empty_folder_has_no_runs_and_says_so_without_an_error() {
+    let project = Project::empty();
+    assert_eq!(project.refresh().run_count, 0);
+    assert!(ask(&project.open(), "select * from runs").unwrap().is_empty());
+}
+
+#[test]
+fn a_cache_of_another_version_or_a_broken_one_is_rebuilt() {
+    let project = Project::empty().with_limits(small_limits());
+    project.write("train.jsonl", lines(0..100, 1.0));
+    project.refresh();
+    for suffix in ["-wal", "-shm"] {
+        let _ = fs::remove_file(project.root().join(format!(".runq/catalog.sqlite{suffix}")));
+    }
+    fs::write(project.root().join(".runq/catalog.sqlite"), "this is no database, but it is long enough to be read as one").unwrap();
+    project.refresh();
+    assert_eq!(project.column("select count(*) from metrics where key = 'loss'"), ["100"]);
+}

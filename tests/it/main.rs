@@ -1,0 +1,11 @@
+//! Tests in the user's language: a log and its tables, SQL and its answer, a command and its output.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod cli;
+mod common;
+mod crash;
+mod engine;
+mod fixtures;
+mod ingest;
+mod repl;
+mod tidy;
