@@ -196,7 +196,10 @@ impl Reader<'_> {
         let event = event::event(bytes)?;
         let summary = match event.what {
             What::Summary(summary) => summary,
-            What::Start => return Ok(self.start(event.step)),
+            What::Start => {
+                self.start(event.step);
+                return Ok(());
+            }
             What::Other => return Ok(()),
         };
         let time = wall_time(event.wall_time);
