@@ -6,6 +6,7 @@
 pub mod discover;
 #[cfg(test)]
 mod testing;
+pub mod tfevents;
 pub mod wandb;
 mod window;
 mod wire;
@@ -14,7 +15,7 @@ use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem
 use std::io::{Read, Seek};
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] = &[&wandb::Wandb];
+pub static ALL: &[&dyn Source] = &[&wandb::Wandb, &tfevents::TfEvents];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;

@@ -288,3 +288,13 @@ impl WandbWriter {
         self.bytes.extend_from_slice(&checked);
     }
 }
+
+/// Appends a TFRecord.
+pub(crate) fn tf_record(out: &mut Vec<u8>, data: &[u8]) {
+    let masked = |bytes: &[u8]| super::tfevents::masked_crc(bytes).to_le_bytes();
+    let length = (data.len() as u64).to_le_bytes();
+    out.extend_from_slice(&length);
+    out.extend_from_slice(&masked(&length));
+    out.extend_from_slice(data);
+    out.extend_from_slice(&masked(data));
+}

@@ -79,7 +79,7 @@ fn read_document(log: &mut Log<'_>, segment: i32, sink: &mut dyn Sink) -> anyhow
     match document {
         Some(Value::Object(map)) => match name {
             "config.yaml" => config(&map, sink),
-            "wandb-summary.json" => summary(Value::Object(map), segment, sink),
+            "wandb-summary.json" => summary(Value::Object(map), sink),
             _ => metadata(&map, segment, sink),
         },
         _ if text.trim().is_empty() => {}
@@ -96,7 +96,7 @@ fn config(map: &Map<String, Value>, sink: &mut dyn Sink) {
     }
 }
 
-fn summary(document: Value, segment: i32, sink: &mut dyn Sink) {
+fn summary(document: Value, sink: &mut dyn Sink) {
     let number = |pointer| document.pointer(pointer).and_then(Value::as_f64);
     let seconds = number("/_wandb/runtime").or_else(|| number("/_runtime"));
     let facts = RunFacts {
@@ -105,7 +105,7 @@ fn summary(document: Value, segment: i32, sink: &mut dyn Sink) {
         ..RunFacts::default()
     };
     sink.facts(facts);
-    let mut reader = Reader::new(sink, segment.min(0), State::default());
+    let mut reader = Reader::new(sink, 0, State::default());
     reader.final_leaves(Some(&document), &mut String::new());
     reader.finish();
 }

@@ -221,13 +221,20 @@ impl<'s> Reader<'s> {
             && key.match_indices('.').any(|(at, _)| self.state.media.contains(&key[..=at]))
     }
 
-    /// Changes of the summary. They are only collected: what counts is the last state.
+    /// Changes of the summary. They are only collected: what counts is the last state. Items come
+    /// in random order, so media are looked for first, in the few records that speak of a type.
     fn summary(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let mut key = String::new();
+        if memchr::memmem::find(bytes, b"_type").is_some() {
+            let mut fields = Fields(bytes);
+            while let Some((_, content)) = fields.next()? {
+                proto::item(content.bytes(), &mut key)?;
+                self.note_media(&key);
+            }
+        }
         let mut fields = Fields(bytes);
         while let Some((field, content)) = fields.next()? {
             let raw = proto::item(content.bytes(), &mut key)?;
-            self.note_media(&key);
             if key.starts_with('_') || self.is_media(&key) {
                 continue;
             }

@@ -236,6 +236,18 @@ fn cut_at_every_byte() {
     }
 }
 
+/// A file that was cut below the point of resumption is the business of the caller.
+#[test]
+fn a_shorter_file_is_left_alone() {
+    let from = Resume { offset: 5000, ..Resume::default() };
+    let mut cursor = std::io::Cursor::new(vec![0; 100]);
+    let mut log = Log { path: PLACE.0, role: "0", bytes: &mut cursor, chunk_bytes: 64 };
+    std::io::Seek::seek(&mut log.bytes, std::io::SeekFrom::Start(5000)).unwrap();
+    let mut sink = Memory::default();
+    let resume = Wandb.read(&mut log, from, &mut sink).unwrap();
+    assert_eq!((resume.offset, sink), (5000, Memory::default()));
+}
+
 /// A flipped byte never panics and never costs what stands before it.
 #[test]
 fn flip_every_byte() {
@@ -322,7 +334,7 @@ fn summaries_keep_their_last_state() {
     let sink = read(&[
         summary(&[keyed("loss", r#"{"min": 0.1, "max": NaN}"#), item(&["acc"], "0.5")], &[]),
         summary(&[item(&["acc"], "0.6"), item(&["gone"], "1"), keyed("_runtime", "3")], &[]),
-        summary(&[item(&["h", "_type"], "\"histogram\""), item(&["h", "size"], "3")], &[]),
+        summary(&[item(&["h", "size"], "3"), item(&["h", "_type"], "\"histogram\"")], &[]),
         summary(&[item(&["h", "size"], "4"), keyed("word", "\"x\""), keyed("ok", "true")], &[]),
         summary(&[], &[keyed("gone", "")]),
     ]);
