@@ -383,6 +383,7 @@ pub fn unique_names<'a>(fields: impl IntoIterator<Item = &'a Arc<Field>>) -> Vec
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use arrow::array::{DictionaryArray, Int32Array, LargeStringArray, TimestampMillisecondArray};
     use arrow::datatypes::Int32Type;

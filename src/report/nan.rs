@@ -77,6 +77,7 @@ fn without_qualifiers(column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use arrow::array::{ArrayRef, Float64Array};
     use std::sync::Arc;

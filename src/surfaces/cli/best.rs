@@ -23,7 +23,7 @@ pub fn with_options(command: Command) -> Command {
     };
     command
         .mut_arg("min", |min| min.conflicts_with("max"))
-        .mut_arg("metric", |metric| metric.required_unless_present(EXPLAIN))
+        .mut_arg("metric", |metric| metric.required(false).required_unless_present(EXPLAIN))
         .arg(flag(ID_ONLY, "Print bare run ids; one unless -n says more"))
         .arg(flag(EXPLAIN, "Print the words in a metric's name that tell its goal"))
 }

@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::error::UserError;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Int64Array, StringArray};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use clap::{Arg, ArgMatches, Command};
 use std::fmt::Write;
@@ -83,12 +83,14 @@ fn lines(tables: &[Table]) -> String {
 }
 
 fn rows(tables: &[Table]) -> Result<RecordBatch> {
-    let columns =
-        || tables.iter().flat_map(|table| table.schema.fields().iter().map(move |field| (table, field)));
-    let names = StringArray::from_iter_values(columns().map(|(table, _)| &table.name));
-    let fields = StringArray::from_iter_values(columns().map(|(_, field)| field.name()));
-    let types = StringArray::from_iter_values(columns().map(|(_, field)| type_name(field.data_type())));
-    let counts = Int64Array::from_iter_values(columns().map(|(table, _)| table.row_count));
+    let columns: Vec<(&Table, &FieldRef)> = tables
+        .iter()
+        .flat_map(|table| table.schema.fields().iter().map(move |field| (table, field)))
+        .collect();
+    let names = StringArray::from_iter_values(columns.iter().map(|(table, _)| &table.name));
+    let fields = StringArray::from_iter_values(columns.iter().map(|(_, field)| field.name()));
+    let types = StringArray::from_iter_values(columns.iter().map(|(_, field)| type_name(field.data_type())));
+    let counts = Int64Array::from_iter_values(columns.iter().map(|(table, _)| table.row_count));
     Ok(RecordBatch::try_from_iter([
         ("table_name", Arc::new(names) as ArrayRef),
         ("column_name", Arc::new(fields) as ArrayRef),
