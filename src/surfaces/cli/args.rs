@@ -30,6 +30,7 @@ Exit codes: 0 done, 1 failed or not found, 2 wrong use, 130 interrupted";
 /// The whole command line. Of queries that share a name the first counts.
 pub fn command(queries: &[Canned]) -> Command {
     let mut root = Command::new("runq")
+        .bin_name("runq")
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .long_about(LONG_ABOUT)
