@@ -31,7 +31,12 @@ with candidates as (
     summary.min_step,
     summary.max,
     summary.max_step,
-    case when $min then 'min' when $max then 'max' else summary.goal end as goal
+    case
+      when $min then 'min'
+      when $max then 'max'
+      -- runs that disagree have no goal in common
+      when min(summary.goal) over () = max(summary.goal) over () then min(summary.goal) over ()
+    end as goal
   from summary
   join runs on runs.run_id = summary.run_id
   where summary.key = $metric

@@ -46,6 +46,18 @@ impl UserError {
         self
     }
 
+    /// Adds the nearest of `names` to what was `wanted`; where none is near, the list, called `what`.
+    pub fn nearest_of(self, wanted: &str, names: &[&str], what: &str) -> Self {
+        let near = nearest(wanted, names.iter().copied(), 3);
+        let quoted: Vec<String> = near.iter().map(|name| format!("\"{name}\"")).collect();
+        match (quoted.split_last(), names.is_empty()) {
+            (Some((last, [])), _) => self.hint(format!("did you mean {last}?")),
+            (Some((last, others)), _) => self.hint(format!("did you mean {} or {last}?", others.join(", "))),
+            (None, false) => self.hint(format!("{what}: {}", names.join(", "))),
+            (None, true) => self,
+        }
+    }
+
     /// Exit code of the process.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

@@ -115,7 +115,9 @@ impl ParamType {
         let expected = |what: &str| format!("expected {what}, got \"{text}\"");
         match self {
             ParamType::Text | ParamType::Run | ParamType::Metric => Ok(ParamValue::Text(text.to_owned())),
-            ParamType::Integer => text.parse().map(ParamValue::Integer).map_err(|_| expected("a whole number")),
+            ParamType::Integer => {
+                text.parse().map(ParamValue::Integer).map_err(|_| expected("a whole number"))
+            }
             ParamType::Number => text.parse().map(ParamValue::Number).map_err(|_| expected("a number")),
             ParamType::Flag => text.parse().map(ParamValue::Flag).map_err(|_| expected("true or false")),
         }
@@ -230,13 +232,14 @@ fn take_header_line(query: &mut Canned, line: &str) -> Result<()> {
         "alias" => query.aliases.push(value.to_owned()),
         "param" => query.params.push(parse_param(value)?),
         "column" => {
-            let (column, what) = value.split_once("  ").context("expected a name, two spaces, what it holds")?;
+            let (column, what) =
+                value.split_once("  ").context("expected a name, two spaces, what it holds")?;
             query.columns.push((column.to_owned(), what.trim().to_owned()));
         }
         "example" => query.examples.push(value.to_owned()),
-        other => bail!(
-            "unknown key \"{other}\"; known are summary, description, alias, param, column, example"
-        ),
+        other => {
+            bail!("unknown key \"{other}\"; known are summary, description, alias, param, column, example")
+        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! DataFusion's error texts become short messages with the nearest names.
 
-use crate::error::{UserError, nearest};
+use crate::error::UserError;
 
 /// The names an SQL statement can use.
 #[derive(Debug, Clone, Copy, Default)]
@@ -54,7 +54,7 @@ fn unknown_table(text: &str, known: Known<'_>) -> Option<UserError> {
     let name = full.rsplit('.').next().unwrap_or(full);
     let names: Vec<&str> = known.tables.iter().map(|(name, _)| name.as_str()).collect();
     let error = UserError::failed(format!("no table \"{name}\""));
-    Some(with_names(error, name, &names, "tables"))
+    Some(error.nearest_of(name, &names, "tables"))
 }
 
 /// `No field named m.stpe. Did you mean 'm.step'?\nValid fields are m.run_id, m.key.`
@@ -72,7 +72,7 @@ fn unknown_column(text: &str, known: Known<'_>) -> Option<UserError> {
     names.dedup();
     Some(match full.starts_with('"') && names.is_empty() {
         true => error.hint("texts stand in single quotes"),
-        false => with_names(error, name, &names, "columns"),
+        false => error.nearest_of(name, &names, "columns"),
     })
 }
 
@@ -92,10 +92,11 @@ fn unknown_function(text: &str, known: Known<'_>) -> Option<UserError> {
 fn function_error(name: &str, known: Known<'_>) -> UserError {
     let names: Vec<&str> = known.functions.iter().map(String::as_str).collect();
     let error = UserError::failed(format!("no function \"{name}\""));
-    let near = nearest(name, names, 3);
-    match near.is_empty() {
-        true => error.hint("\\? and runq schema name the functions of runq; all of DataFusion's are there too"),
-        false => error.hint(did_you_mean(&near)),
+    let hinted = error.clone().nearest_of(name, &names, "");
+    // The list of all functions is too long for a hint.
+    match hinted.hint.as_deref().is_some_and(|hint| hint.starts_with("did you mean")) {
+        true => hinted,
+        false => error,
     }
 }
 
@@ -119,34 +120,18 @@ fn ambiguous(text: &str) -> Option<UserError> {
 fn syntax(text: &str) -> Option<UserError> {
     let inner = after(text, "ParserError(")?.trim_end();
     let inner = inner.trim_end_matches(')').trim_matches('"');
-    let message = inner.replace("\\\"", "\"").replace(" at Line: ", " at line ").replace(", Column: ", ", column ");
+    let message =
+        inner.replace("\\\"", "\"").replace(" at Line: ", " at line ").replace(", Column: ", ", column ");
     Some(UserError::failed(format!("syntax error: {}", lower_first(&message))))
 }
 
 /// `Resources exhausted: Failed to allocate ...`
 fn exhausted(text: &str) -> Option<UserError> {
     after(text, "Resources exhausted: ")?;
-    Some(UserError::failed("the query needs more memory than it may use").hint("allow more with --memory, as in --memory 8G"))
-}
-
-/// Adds the nearest names, or the list when none is near.
-pub fn with_names(error: UserError, wanted: &str, names: &[&str], what: &str) -> UserError {
-    let near = nearest(wanted, names.iter().copied(), 3);
-    match (near.is_empty(), names.is_empty()) {
-        (false, _) => error.hint(did_you_mean(&near)),
-        (true, false) => error.hint(format!("{what}: {}", names.join(", "))),
-        (true, true) => error,
-    }
-}
-
-/// `did you mean "a", "b" or "c"?`
-pub fn did_you_mean(near: &[&str]) -> String {
-    let quoted: Vec<String> = near.iter().map(|name| format!("\"{name}\"")).collect();
-    match quoted.split_last() {
-        Some((last, [])) => format!("did you mean {last}?"),
-        Some((last, others)) => format!("did you mean {} or {last}?", others.join(", ")),
-        None => String::new(),
-    }
+    Some(
+        UserError::failed("the query needs more memory than it may use")
+            .hint("allow more with --memory, as in --memory 8G"),
+    )
 }
 
 fn last_part(name: &str) -> &str {
@@ -207,7 +192,7 @@ mod tests {
                 "Schema error: No field named stpe. Did you mean 'metrics.step'?\nValid fields are \
                  metrics.run_id, metrics.\"key\", metrics.step, metrics.\"value\", metrics.time.",
                 "no column \"stpe\" in metrics",
-                "did you mean \"step\"?",
+                "did you mean \"step\" or \"time\"?",
             ),
             (
                 "Schema error: No field named m.zzz.\nValid fields are m.a, m.b.",
@@ -248,15 +233,34 @@ mod tests {
     #[tokio::test]
     async fn the_texts_are_those_of_datafusion() {
         let context = datafusion::prelude::SessionContext::new();
-        context.sql("create table metrics (run_id text, key text, step bigint, value double, time text)").await.unwrap();
+        context
+            .sql("create table metrics (run_id text, \"key\" text, step bigint, value double, time text)")
+            .await
+            .unwrap();
         for (sql, message, hint) in [
             ("select * from metrcs", "no table \"metrcs\"", "did you mean \"metrics\"?"),
-            ("select stpe from metrics", "no column \"stpe\" in metrics", "did you mean \"step\"?"),
-            ("select m.stpe from metrics m", "no column \"stpe\" in metrics", "did you mean \"step\"?"),
-            ("select * from metrics where key = \"loss\"", "no column \"loss\" in metrics", "columns: run_id, key, step, value, time"),
+            (
+                "select stpe from metrics",
+                "no column \"stpe\" in metrics",
+                "did you mean \"step\" or \"time\"?",
+            ),
+            (
+                "select m.stpe from metrics m",
+                "no column \"stpe\" in metrics",
+                "did you mean \"step\" or \"time\"?",
+            ),
+            (
+                "select * from metrics where key = \"loss\"",
+                "no column \"loss\" in metrics",
+                "columns: run_id, key, step, value, time",
+            ),
             ("select maxx(value) from metrics", "no function \"maxx\"", "did you mean \"max\"?"),
             ("select * from histroy('a')", "no function \"histroy\"", "did you mean \"history\"?"),
-            ("select run_id from metrics a, metrics b", "column \"run_id\" is in more than one table", "write it as table.run_id"),
+            (
+                "select run_id from metrics a, metrics b",
+                "column \"run_id\" is in more than one table",
+                "write it as table.run_id",
+            ),
             ("select * fro", "syntax error: ", ""),
         ] {
             let error = context.sql(sql).await.expect_err(sql);

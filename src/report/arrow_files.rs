@@ -70,6 +70,7 @@ impl Render for ParquetFile<'_> {
 
 fn with_unique_names(schema: &SchemaRef) -> SchemaRef {
     let names = unique_names(schema.fields());
-    let fields = schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
+    let fields =
+        schema.fields().iter().zip(names).map(|(field, name)| field.as_ref().clone().with_name(name));
     Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }

@@ -267,7 +267,7 @@ fn write_short(value: f64, out: &mut String) {
         true => format!("{:e}", value.round()),
         false => format!("{value:.5e}"),
     };
-    write_scientific(&text, -5..15, out);
+    write_scientific(&text, -4..15, out);
 }
 
 /// Appends a number in scientific notation plainly where its exponent lies in `plain`, else with a
@@ -383,6 +383,7 @@ pub fn unique_names<'a>(fields: impl IntoIterator<Item = &'a Arc<Field>>) -> Vec
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use arrow::array::{DictionaryArray, Int32Array, LargeStringArray, TimestampMillisecondArray};
     use arrow::datatypes::Int32Type;

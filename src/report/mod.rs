@@ -13,6 +13,8 @@ pub mod nan;
 pub mod record;
 mod table;
 
+pub use table::write_facts;
+
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;

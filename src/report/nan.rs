@@ -77,6 +77,7 @@ fn without_qualifiers(column: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use arrow::array::{ArrayRef, Float64Array};
     use std::sync::Arc;
@@ -94,10 +95,7 @@ mod tests {
     fn names_the_column_and_the_remedy() {
         let nan = || vec![1.0, f64::NAN];
         assert_eq!(note("max(metrics.value)", nan()).unwrap(), "NaN in max(value): use max(finite(value))");
-        assert_eq!(
-            note("worst", nan()).unwrap(),
-            "NaN in worst: finite(x) is null for NaN and infinities"
-        );
+        assert_eq!(note("worst", nan()).unwrap(), "NaN in worst: finite(x) is null for NaN and infinities");
         assert_eq!(note("max(value)", vec![1.0, f64::INFINITY]), None);
     }
 }

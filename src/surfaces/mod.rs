@@ -1,1 +1,5 @@
 //! Where a person or a program talks to us; the only code that prints or exits.
+
+pub mod cli;
+mod repl;
+mod terminal;

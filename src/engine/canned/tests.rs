@@ -142,7 +142,8 @@ fn a_folder_gives_its_queries_by_name() {
     std::fs::write(folder.path().join("b.sql"), "-- summary: B\nselect 1").unwrap();
     std::fs::write(folder.path().join("a.sql"), "-- summary: A\nselect 1").unwrap();
     std::fs::write(folder.path().join("notes.txt"), "no query").unwrap();
-    let names: Vec<String> = load_folder(folder.path()).unwrap().into_iter().map(|query| query.name).collect();
+    let names: Vec<String> =
+        load_folder(folder.path()).unwrap().into_iter().map(|query| query.name).collect();
     assert_eq!(names, ["a", "b"]);
     std::fs::write(folder.path().join("c.sql"), "select 1").unwrap();
     let error = format!("{:#}", load_folder(folder.path()).unwrap_err());
@@ -164,11 +165,11 @@ async fn built_in_statements_run_over_empty_tables() {
          duplicate_of text, tags text, notes text, host text, user_name text, program text, args text, \
          git_commit text, git_branch text, git_dirty boolean, git_remote text, phase text, \
          worst_level text, path text)",
-        "create table summary (run_id text, key text, axis text, count bigint, nan_count bigint, \
+        "create table summary (run_id text, \"key\" text, axis text, count bigint, nan_count bigint, \
          inf_count bigint, first_step bigint, last_step bigint, first double, last double, min double, \
          min_step bigint, max double, max_step bigint, mean double, std double, goal text, best double, \
          best_step bigint, final double)",
-        "create table metrics (run_id text, key text, step bigint, value double, time timestamp)",
+        "create table metrics (run_id text, \"key\" text, step bigint, value double, time timestamp)",
     ] {
         context.sql(table).await.unwrap();
     }

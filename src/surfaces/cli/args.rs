@@ -1,0 +1,128 @@
+//! The tree of commands. Those of canned queries come from their headers.
+
+use super::{best, files, globals, refresh, schema, sql};
+use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use std::collections::BTreeMap;
+
+/// Values by the name of their parameter; those not given are absent.
+pub type Values = BTreeMap<String, ParamValue>;
+
+const ABOUT: &str = "DuckDB for your training runs";
+
+const LONG_ABOUT: &str = "\
+DuckDB for your training runs.
+
+Logs under the root are found, converted once, and kept fresh: every command first looks for changes. \
+Without a command, runq opens a prompt on a terminal and lists the runs in a pipe.";
+
+const AFTER_HELP: &str = "\
+A RUN is an id, a prefix of it, a name, @latest, @latest~1 or @best:METRIC.
+Files in .runq/queries/ are commands too.
+
+Examples:
+  runq best val_loss
+  runq history @latest -k loss,val_loss
+  runq sql \"select key, min(finite(value)) from metrics group by key\"
+
+Exit codes: 0 done, 1 failed or not found, 2 wrong use, 130 interrupted";
+
+/// The whole command line. Of queries that share a name the first counts.
+pub fn command(queries: &[Canned]) -> Command {
+    let mut root = Command::new("runq")
+        .bin_name("runq")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .long_about(LONG_ABOUT)
+        .after_help(AFTER_HELP)
+        .subcommand_required(false)
+        .args(globals::declarations());
+    let own = [schema::command(), sql::command(), refresh::command(), files::command(), latest()];
+    let mut taken: Vec<String> = own.iter().map(|command| command.get_name().to_owned()).collect();
+    taken.push("help".to_owned());
+    for query in queries {
+        if !taken.contains(&query.name) {
+            let free: Vec<&String> = query.aliases.iter().filter(|alias| !taken.contains(alias)).collect();
+            root = root.subcommand(canned_command(query, &free));
+            taken.extend(free.into_iter().cloned());
+            taken.push(query.name.clone());
+        }
+    }
+    root.subcommands(own)
+}
+
+fn latest() -> Command {
+    Command::new("latest").about("Show the newest run: show @latest")
+}
+
+fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
+    let command = Command::new(query.name.clone())
+        .about(query.summary.clone())
+        .visible_aliases(aliases.iter().map(|alias| (*alias).clone()))
+        .args(query.params.iter().map(argument))
+        .after_help(after_help(query));
+    let command = match query.description.is_empty() {
+        true => command,
+        false => command.long_about(format!("{}\n\n{}", query.summary, query.description)),
+    };
+    match query.name.as_str() {
+        "best" if query.built_in => best::with_options(command),
+        // The command finds the metrics by itself, which the query alone cannot.
+        "history" if query.built_in => command.mut_arg("keys", |keys| keys.required(false)),
+        _ => command,
+    }
+}
+
+fn argument(param: &Param) -> Arg {
+    let arg = Arg::new(param.name.clone()).help(help(param)).required(param.default.is_none());
+    let arg = match param.positional {
+        true => arg,
+        false => arg.long(param.option()),
+    };
+    let arg = param.short.map_or(arg.clone(), |letter| arg.short(letter));
+    let arg = arg.value_name(param.name.to_uppercase());
+    match param.kind {
+        ParamType::Flag => Arg::new(param.name.clone())
+            .long(param.option())
+            .help(param.help.clone())
+            .action(ArgAction::SetTrue),
+        ParamType::Integer => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
+        ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
+        ParamType::Text | ParamType::Run | ParamType::Metric => arg,
+    }
+}
+
+fn help(param: &Param) -> String {
+    match &param.default {
+        None | Some(ParamValue::Null) => param.help.clone(),
+        Some(ParamValue::Text(text)) => format!("{} [default: {text}]", param.help),
+        Some(value) => format!("{} [default: {}]", param.help, literal(value)),
+    }
+}
+
+fn after_help(query: &Canned) -> String {
+    let width = query.columns.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let columns = query.columns.iter().map(|(name, what)| format!("  {name:<width$}  {what}"));
+    let examples = query.examples.iter().map(|example| format!("  {example}"));
+    let sections = [("Columns:", columns.collect::<Vec<_>>()), ("Examples:", examples.collect())];
+    let filled = sections.iter().filter(|(_, lines)| !lines.is_empty());
+    filled.map(|(title, lines)| format!("{title}\n{}", lines.join("\n"))).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The values given on the command line.
+pub fn values(query: &Canned, matches: &ArgMatches) -> Values {
+    let given = query.params.iter().filter_map(|param| Some((param.name.clone(), value(param, matches)?)));
+    given.collect()
+}
+
+fn value(param: &Param, matches: &ArgMatches) -> Option<ParamValue> {
+    let name = param.name.as_str();
+    match param.kind {
+        ParamType::Flag => matches.get_flag(name).then_some(ParamValue::Flag(true)),
+        ParamType::Integer => matches.get_one(name).copied().map(ParamValue::Integer),
+        ParamType::Number => matches.get_one(name).copied().map(ParamValue::Number),
+        ParamType::Text | ParamType::Run | ParamType::Metric => {
+            matches.get_one(name).cloned().map(ParamValue::Text)
+        }
+    }
+}

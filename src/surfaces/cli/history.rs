@@ -1,0 +1,140 @@
+//! `history`: finds the run and the metrics worth seeing.
+
+use super::args::Values;
+use super::output::{self, Plan};
+use super::{canned, session::Session};
+use crate::engine::canned::{ParamValue, quoted};
+use crate::error::UserError;
+use anyhow::Result;
+
+/// More metrics side by side than this are no table.
+const KEY_LIMIT: usize = 8;
+
+/// Metrics shown when none has a goal.
+const FEW: usize = 4;
+
+/// Every step, as far as a table can hold.
+const ALL_ROWS: i64 = i32::MAX as i64;
+
+/// `history [RUN]`.
+pub async fn run(session: &Session, mut values: Values) -> Result<()> {
+    let word = text(&values, "run").unwrap_or("@latest");
+    let run_id = session.workspace.resolve_run(word).await?;
+    let known = metrics(session, &run_id).await?;
+    let keys = match text(&values, "keys") {
+        Some(keys) => checked(keys, &run_id, &known)?,
+        None => default_keys(&run_id, &known)?,
+    };
+    values.insert("run".to_owned(), ParamValue::Text(run_id));
+    values.insert("keys".to_owned(), ParamValue::Text(keys));
+    let is_sampled = !values.contains_key("limit") && samples(session)?;
+    if !is_sampled {
+        values.entry("limit".to_owned()).or_insert(ParamValue::Integer(ALL_ROWS));
+    }
+    if session.globals.show_sql {
+        return canned::show_sql(session, "history", &values).await;
+    }
+    let answer = session.workspace.canned("history", &values).await?;
+    let written = output::emit(session, answer).await?;
+    if is_sampled && Some(written.row_count) == default_limit(session) {
+        session.terminal.note("steps were sampled for the screen; -n N shows more, a pipe or -o FILE all");
+    }
+    Ok(())
+}
+
+/// Whether the reader is a person at a screen, who gets a sample.
+fn samples(session: &Session) -> Result<bool> {
+    Ok(Plan::of(&session.globals, &session.terminal)?.is_on_screen(&session.terminal))
+}
+
+fn default_limit(session: &Session) -> Option<u64> {
+    let query = session.queries().iter().find(|query| query.name == "history")?;
+    match query.param("limit")?.default {
+        Some(ParamValue::Integer(limit)) => u64::try_from(limit).ok(),
+        _ => None,
+    }
+}
+
+fn text<'a>(values: &'a Values, name: &str) -> Option<&'a str> {
+    match values.get(name) {
+        Some(ParamValue::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A metric of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Metric {
+    key: String,
+    axis: String,
+    has_goal: bool,
+}
+
+async fn metrics(session: &Session, run_id: &str) -> Result<Vec<Metric>> {
+    let sql = format!(
+        "select key, axis, goal from summary where run_id = {} and count > 0 \
+         order by starts_with(key, 'system/'), key",
+        quoted(run_id)
+    );
+    let rows = output::collect(session.workspace.sql(&sql).await?).await?;
+    let column = |name| output::texts(&rows, name);
+    let rows = column("key")?.into_iter().zip(column("axis")?).zip(column("goal")?);
+    Ok(rows.map(|((key, axis), goal)| Metric { key, axis, has_goal: !goal.is_empty() }).collect())
+}
+
+/// Those with a goal, else the first few; of one axis, as steps of two are no common row.
+fn default_keys(run_id: &str, known: &[Metric]) -> Result<String> {
+    let with_goal: Vec<&Metric> = known.iter().filter(|metric| metric.has_goal).collect();
+    let (pool, limit) = match with_goal.is_empty() {
+        true => (known.iter().collect(), FEW),
+        false => (with_goal, KEY_LIMIT),
+    };
+    let axis = pool.iter().find(|metric| metric.axis == "step").or(pool.first()).map(|metric| &metric.axis);
+    let keys = pool.iter().filter(|metric| Some(&metric.axis) == axis).take(limit);
+    let keys: Vec<&str> = keys.map(|metric| metric.key.as_str()).collect();
+    match keys.is_empty() {
+        true => Err(UserError::failed(format!("run \"{run_id}\" has no metrics")).into()),
+        false => Ok(keys.join(",")),
+    }
+}
+
+fn checked(keys: &str, run_id: &str, known: &[Metric]) -> Result<String> {
+    let names: Vec<&str> = known.iter().map(|metric| metric.key.as_str()).collect();
+    let wanted: Vec<&str> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
+    match wanted.iter().find(|key| !names.contains(key)) {
+        Some(key) => {
+            let error = UserError::failed(format!("run \"{run_id}\" has no metric \"{key}\""));
+            Err(error.nearest_of(key, &names, "metrics").into())
+        }
+        None => Ok(wanted.join(",")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+
+    fn metric(key: &str, axis: &str, has_goal: bool) -> Metric {
+        Metric { key: key.to_owned(), axis: axis.to_owned(), has_goal }
+    }
+
+    #[test]
+    fn metrics_with_a_goal_come_first() {
+        let known = [metric("acc", "epoch", true), metric("loss", "step", true), metric("lr", "step", false)];
+        assert_eq!(default_keys("r", &known).unwrap(), "loss");
+        let bare: Vec<Metric> = (0..6).map(|n| metric(&format!("m{n}"), "step", false)).collect();
+        assert_eq!(default_keys("r", &bare).unwrap(), "m0,m1,m2,m3");
+        assert!(default_keys("r", &[]).is_err());
+    }
+
+    #[test]
+    fn unknown_metrics_bring_the_nearest() {
+        let known = [metric("val_loss", "step", true), metric("lr", "step", false)];
+        assert_eq!(checked("lr, val_loss", "r", &known).unwrap(), "lr,val_loss");
+        let error = checked("val_los", "r", &known).unwrap_err();
+        let error = error.downcast_ref::<UserError>().unwrap();
+        assert_eq!(error.message, "run \"r\" has no metric \"val_los\"");
+        assert_eq!(error.hint.as_deref(), Some("did you mean \"val_loss\"?"));
+    }
+}

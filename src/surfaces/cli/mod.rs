@@ -1,0 +1,194 @@
+//! The command line: arguments in, an exit code out.
+
+pub(super) mod args;
+mod best;
+mod canned;
+mod files;
+mod globals;
+mod history;
+pub(super) mod output;
+mod progress;
+mod refresh;
+pub(super) mod schema;
+pub(super) mod session;
+mod show;
+mod sql;
+
+use super::repl;
+use super::terminal::{Colour, Terminal};
+use crate::engine::canned::{Canned, built_in};
+use crate::error::UserError;
+use crate::workspace::Workspace;
+use anyhow::{Context, Result};
+use clap::ArgMatches;
+use clap::error::ErrorKind;
+use globals::Globals;
+use session::Session;
+use std::ffi::OsString;
+use std::future::Future;
+use std::sync::Arc;
+
+pub(super) use sql::statement;
+
+/// Plans of deep queries recurse; the default of two megabytes overflows.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Runs the command line of `argv` (program name first) and returns the exit code.
+pub fn run(argv: Vec<OsString>) -> u8 {
+    let parsed = match parse(argv) {
+        Ok(parsed) => parsed,
+        Err(code) => return code,
+    };
+    let terminal = parsed.globals.terminal();
+    let outcome = on_big_stack(move || execute(parsed));
+    match outcome {
+        Ok(()) => 0,
+        Err(error) => fail(&terminal, &error),
+    }
+}
+
+struct Parsed {
+    matches: ArgMatches,
+    globals: Globals,
+    /// Open already where the user's own queries had to be known.
+    workspace: Option<Workspace>,
+}
+
+/// Parses with the built-in commands, and once more with the user's own where that fails.
+fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
+    let first = args::command(built_in()).try_get_matches_from(&argv);
+    let (matches, workspace) = match first {
+        Ok(matches) => (matches, None),
+        Err(error) if error.kind() == ErrorKind::InvalidSubcommand => match parse_own(&argv) {
+            Some((matches, workspace)) => (matches.map_err(|error| usage(&error))?, Some(workspace)),
+            None => return Err(usage(&error)),
+        },
+        Err(error) => return Err(usage(&error)),
+    };
+    let globals = Globals::of(&matches).map_err(|error| fail(&Terminal::new(Colour::Auto, false), &error))?;
+    Ok(Parsed { matches, globals, workspace })
+}
+
+type OwnMatches = (Result<ArgMatches, clap::Error>, Workspace);
+
+fn parse_own(argv: &[OsString]) -> Option<OwnMatches> {
+    let workspace = Workspace::open(globals::early_options(argv)).ok()?;
+    workspace.queries().iter().any(|query| !query.built_in).then(|| {
+        let matches = args::command(workspace.queries()).try_get_matches_from(argv);
+        (matches, workspace)
+    })
+}
+
+/// Prints help, the version, or what is wrong with the arguments.
+fn usage(error: &clap::Error) -> u8 {
+    // A closed stream is no failure of ours.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).unwrap_or(2)
+}
+
+fn fail(terminal: &Terminal, error: &anyhow::Error) -> u8 {
+    let error = user_error(error);
+    terminal.error(&error);
+    error.exit_code()
+}
+
+/// The error a person can act on, wherever it hides in the chain.
+pub(super) fn user_error(error: &anyhow::Error) -> UserError {
+    let mut causes = error.chain();
+    match error.downcast_ref::<UserError>().or_else(|| causes.find_map(|cause| cause.downcast_ref())) {
+        Some(error) => error.clone(),
+        None => UserError::failed(format!("{error:#}")),
+    }
+}
+
+fn on_big_stack(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let thread = std::thread::Builder::new().name("runq".to_owned()).stack_size(STACK_BYTES).spawn(work);
+    match thread.context("cannot start a thread")?.join() {
+        Ok(result) => result,
+        Err(_) => Err(UserError::failed("runq crashed; this is a bug").into()),
+    }
+}
+
+fn execute(parsed: Parsed) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_stack_size(STACK_BYTES)
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(main(parsed));
+    // A refresh that was interrupted ends with the process; any instant is safe for the cache.
+    runtime.shutdown_background();
+    result
+}
+
+async fn main(parsed: Parsed) -> Result<()> {
+    let Parsed { matches, globals, workspace } = parsed;
+    let terminal = globals.terminal();
+    let workspace = match workspace {
+        Some(workspace) => workspace,
+        None => Workspace::open(globals.options())?,
+    };
+    let session = Session { workspace: Arc::new(workspace), globals, terminal };
+    match matches.subcommand() {
+        Some((name, matches)) => interruptible(command(&session, name, matches)).await,
+        None if terminal.is_stdin && terminal.is_stdout && !session.globals.asks_for_data() => {
+            repl::run(&session).await
+        }
+        None => interruptible(overview(&session)).await,
+    }
+}
+
+/// Runs to its end or to Ctrl-C.
+pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(UserError::interrupted().into()),
+    }
+}
+
+/// Runs a subcommand. Each looks for changes first.
+pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches) -> Result<()> {
+    if name == "refresh" {
+        return refresh::run(session, matches).await;
+    }
+    if explains_only(name, matches) {
+        return best::explain(session).await;
+    }
+    session.refresh().await?;
+    match name {
+        "schema" => schema::run(session, matches).await,
+        "sql" => sql::run(session, matches).await,
+        "files" => files::run(session, matches).await,
+        "latest" => show::latest(session).await,
+        name => canned_command(session, find(session, name)?, matches).await,
+    }
+}
+
+async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches) -> Result<()> {
+    let values = args::values(query, matches);
+    match query.name.as_str() {
+        "show" if query.built_in => show::run(session, values).await,
+        "best" if query.built_in => best::run(session, values, matches).await,
+        "history" if query.built_in => history::run(session, values).await,
+        name => canned::run(session, name, &values).await,
+    }
+}
+
+/// What `runq` alone prints where nobody types.
+async fn overview(session: &Session) -> Result<()> {
+    session.refresh().await?;
+    canned::run(session, "runs", &args::Values::new()).await
+}
+
+fn explains_only(name: &str, matches: &ArgMatches) -> bool {
+    name == "best" && matches.get_flag(best::EXPLAIN)
+}
+
+fn find<'a>(session: &'a Session, name: &str) -> Result<&'a Canned> {
+    let queries = session.queries();
+    let query = queries.iter().find(|query| query.is_called(name));
+    query.ok_or_else(|| UserError::usage(format!("no command \"{name}\"")).into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Where an answer goes and in which form.
+//!
+//! [`Plan::of`] is the one place that decides; an agent's budget belongs there too.
+
+use super::globals::Globals;
+use super::session::Session;
+use crate::error::UserError;
+use crate::report::nan::NanCount;
+use crate::report::{self, Format, Style};
+use crate::surfaces::terminal::{Pipe, Terminal};
+use crate::workspace::Answer;
+use anyhow::{Context, Result};
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use futures::StreamExt;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Form and place of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Its format.
+    pub format: Format,
+    /// The file it goes to, else stdout.
+    pub file: Option<PathBuf>,
+}
+
+impl Plan {
+    /// Decides from what was asked and from where the reader sits.
+    pub fn of(globals: &Globals, terminal: &Terminal) -> Result<Plan> {
+        let format = match (globals.format, &globals.output) {
+            (Some(format), _) => format,
+            (None, Some(file)) => format_of_file(file)?,
+            (None, None) if terminal.is_stdout => Format::Table,
+            (None, None) => Format::Csv,
+        };
+        let plan = Plan { format, file: globals.output.clone() };
+        match plan.file.is_none() && terminal.is_stdout && format.is_binary() {
+            true => Err(UserError::usage(format!("{} is no text for a terminal", format.name()))
+                .hint("add -o FILE")
+                .into()),
+            false => Ok(plan),
+        }
+    }
+
+    /// Whether a person reads the answer on a terminal.
+    pub fn is_on_screen(&self, terminal: &Terminal) -> bool {
+        self.file.is_none() && terminal.is_stdout
+    }
+
+    fn style(&self, terminal: &Terminal) -> Style {
+        match self.file {
+            Some(_) => Style::default(),
+            None => terminal.style(),
+        }
+    }
+}
+
+fn format_of_file(file: &Path) -> Result<Format> {
+    let extension = file.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    Format::from_extension(extension).ok_or_else(|| {
+        let known: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
+        UserError::usage(format!("the name {} tells no format", file.display()))
+            .hint(format!("add --format, one of {}", known.join(", ")))
+            .into()
+    })
+}
+
+/// What was written.
+pub struct Written {
+    /// Rows.
+    pub row_count: u64,
+    /// Columns that held NaN, as a note.
+    pub nan_note: Option<String>,
+}
+
+/// An open place for one or more documents.
+pub struct Sink {
+    out: Pipe<Box<dyn Write + Send>>,
+    plan: Plan,
+    style: Style,
+    /// Temporary name and final name.
+    rename: Option<(PathBuf, PathBuf)>,
+}
+
+impl Sink {
+    /// Opens stdout or the file. A file takes its name when it is complete.
+    pub fn open(session: &Session) -> Result<Sink> {
+        let plan = Plan::of(&session.globals, &session.terminal)?;
+        let style = plan.style(&session.terminal);
+        let rename = plan.file.as_deref().filter(|file| is_replaceable(file)).map(|file| {
+            let mut name = file.file_name().unwrap_or_default().to_owned();
+            name.push(format!(".{}.tmp", std::process::id()));
+            (file.with_file_name(name), file.to_owned())
+        });
+        let target = rename.as_ref().map(|(temporary, _)| temporary.as_path()).or(plan.file.as_deref());
+        let writer: Box<dyn Write + Send> = match target {
+            Some(file) => Box::new(BufWriter::new(
+                File::create(file).with_context(|| format!("cannot write {}", file.display()))?,
+            )),
+            None => Box::new(BufWriter::new(io::stdout())),
+        };
+        Ok(Sink { out: Pipe::new(writer), plan, style, rename })
+    }
+
+    /// Its format.
+    pub fn format(&self) -> Format {
+        self.plan.format
+    }
+
+    /// How its text looks.
+    pub fn style(&self) -> Style {
+        self.style
+    }
+
+    /// Writes plain text.
+    pub fn text(&mut self, text: &str) -> Result<()> {
+        let written = self.out.write_all(text.as_bytes()).map_err(anyhow::Error::from);
+        self.unless_closed(written)
+    }
+
+    /// Writes an answer as one document.
+    pub async fn answer(&mut self, answer: &mut Answer) -> Result<Written> {
+        let mut written = Written { row_count: 0, nan_note: None };
+        let result = self.stream(answer, &mut written).await;
+        self.unless_closed(result)?;
+        Ok(written)
+    }
+
+    async fn stream(&mut self, answer: &mut Answer, written: &mut Written) -> Result<()> {
+        let mut nan = NanCount::new(&answer.schema);
+        let mut next = answer.stream.next().await.transpose()?;
+        // The schema of the batches counts: that of the plan may differ in what can be null.
+        let schema = next.as_ref().map_or_else(|| SchemaRef::clone(&answer.schema), RecordBatch::schema);
+        let mut render = report::open(self.plan.format, self.style, &schema, &mut self.out)?;
+        while let Some(batch) = next {
+            nan.add(&batch);
+            written.row_count += batch.num_rows() as u64;
+            render.write(&batch)?;
+            next = answer.stream.next().await.transpose()?;
+        }
+        render.finish()?;
+        written.nan_note = nan.note();
+        Ok(())
+    }
+
+    /// Writes rows that are there already as one document.
+    pub fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        let result = report::write_all(self.plan.format, self.style, batch, &mut self.out);
+        self.unless_closed(result)
+    }
+
+    /// Completes the file.
+    pub fn finish(mut self) -> Result<()> {
+        let flushed = self.out.flush().map_err(anyhow::Error::from);
+        self.unless_closed(flushed)?;
+        match self.rename.take() {
+            Some((temporary, file)) => {
+                std::fs::rename(&temporary, &file).with_context(|| format!("cannot write {}", file.display()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A reader who went away has seen enough.
+    fn unless_closed(&self, result: Result<()>) -> Result<()> {
+        match self.out.is_closed() {
+            true => Ok(()),
+            false => result,
+        }
+    }
+}
+
+impl Drop for Sink {
+    /// An answer that failed half-way leaves no file.
+    fn drop(&mut self) {
+        if let Some((temporary, _)) = &self.rename {
+            let _ = std::fs::remove_file(temporary);
+        }
+    }
+}
+
+/// Whether a rename may put a new file there; not over pipes, devices and links.
+fn is_replaceable(file: &Path) -> bool {
+    std::fs::symlink_metadata(file).map_or(true, |metadata| metadata.is_file())
+}
+
+/// Writes an answer and its notes.
+pub async fn emit(session: &Session, mut answer: Answer) -> Result<Written> {
+    let mut sink = Sink::open(session)?;
+    let written = sink.answer(&mut answer).await?;
+    sink.finish()?;
+    answer.notes.iter().for_each(|note| session.terminal.note(note));
+    Ok(written)
+}
+
+/// Writes rows that are there already.
+pub fn emit_batch(session: &Session, batch: &RecordBatch) -> Result<()> {
+    let mut sink = Sink::open(session)?;
+    sink.batch(batch)?;
+    sink.finish()
+}
+
+/// Writes text that is no table.
+pub fn emit_text(session: &Session, text: &str) -> Result<()> {
+    let mut out = Pipe::new(io::stdout());
+    match &session.globals.output {
+        Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display())),
+        None => match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+            Err(_) if out.is_closed() => Ok(()),
+            result => Ok(result?),
+        },
+    }
+}
+
+/// All rows of a small answer.
+pub async fn collect(answer: Answer) -> Result<RecordBatch> {
+    let schema: SchemaRef = answer.schema;
+    let batches: Vec<RecordBatch> = answer
+        .stream
+        .map(|batch| Ok(batch?))
+        .collect::<Vec<Result<_>>>()
+        .await
+        .into_iter()
+        .collect::<Result<_>>()?;
+    let schema = batches.first().map_or(schema, RecordBatch::schema);
+    Ok(arrow::compute::concat_batches(&schema, &batches)?)
+}
+
+/// The cells of a column as text, null as empty.
+pub fn texts(batch: &RecordBatch, column: &str) -> Result<Vec<String>> {
+    let array = batch.column_by_name(column).with_context(|| format!("no column {column}"))?;
+    let cells = report::cell::Cells::of(array)?;
+    let text = |row| {
+        let mut text = String::new();
+        cells.write_text(row, report::cell::Form::Exact, &mut text);
+        text
+    };
+    Ok((0..batch.num_rows()).map(text).collect())
+}

@@ -1,0 +1,139 @@
+//! Standard output and error: what they are, and the lines that go to stderr.
+
+use crate::error::UserError;
+use crate::report::Style;
+use crate::report::cell::{harmless, one_line};
+use std::io::{self, IsTerminal, Write};
+
+/// When colours are used (`--color`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum Colour {
+    /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What the process writes to.
+#[derive(Debug, Clone, Copy)]
+pub struct Terminal {
+    /// Whether a person reads stdout.
+    pub is_stdout: bool,
+    /// Whether a person reads stderr.
+    pub is_stderr: bool,
+    /// Whether a person types on stdin.
+    pub is_stdin: bool,
+    colour: Colour,
+    quiet: bool,
+}
+
+impl Terminal {
+    /// Looks at the standard streams of the process.
+    pub fn new(colour: Colour, quiet: bool) -> Self {
+        Self {
+            is_stdout: io::stdout().is_terminal(),
+            is_stderr: io::stderr().is_terminal(),
+            is_stdin: io::stdin().is_terminal(),
+            colour,
+            quiet,
+        }
+    }
+
+    /// How text on stdout looks.
+    pub fn style(&self) -> Style {
+        Style {
+            width: self.is_stdout.then(terminal_width).flatten(),
+            colour: self.has_colour(self.is_stdout),
+            terminal: self.is_stdout,
+        }
+    }
+
+    /// Whether progress is shown.
+    pub fn shows_progress(&self) -> bool {
+        self.is_stderr && !self.quiet
+    }
+
+    /// Something the reader of an answer should know.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            self.say("note", "36", text, None);
+        }
+    }
+
+    /// Something that went wrong without stopping the work.
+    pub fn warning(&self, text: &str) {
+        if !self.quiet {
+            self.say("warning", "33", text, None);
+        }
+    }
+
+    /// The error that ends a command or a statement.
+    pub fn error(&self, error: &UserError) {
+        self.say("error", "1;31", &error.message, error.hint.as_deref());
+    }
+
+    fn say(&self, word: &str, colour: &str, text: &str, hint: Option<&str>) {
+        let paint = |word: &str, colour: &str| match self.has_colour(self.is_stderr) {
+            true => format!("\x1b[{colour}m{word}:\x1b[0m"),
+            false => format!("{word}:"),
+        };
+        let mut lines = format!("{} {}\n", paint(word, colour), one_line(text));
+        if let Some(hint) = hint {
+            lines.push_str(&format!("\n{} {}\n", paint("hint", "36"), harmless(hint)));
+        }
+        // There is nowhere left to tell that stderr is closed.
+        let _ = io::stderr().write_all(lines.as_bytes());
+    }
+
+    fn has_colour(&self, is_terminal: bool) -> bool {
+        match self.colour {
+            Colour::Always => true,
+            Colour::Never => false,
+            Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+}
+
+fn terminal_width() -> Option<u16> {
+    comfy_table::Table::new().width()
+}
+
+/// A writer that remembers whether its reader went away, which is no error of ours.
+pub struct Pipe<W> {
+    inner: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Pipe<W> {
+    /// Wraps a writer.
+    pub fn new(inner: W) -> Self {
+        Self { inner, is_closed: false }
+    }
+
+    /// Whether the reader went away.
+    pub fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    fn noted<T>(&mut self, result: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &result {
+            self.is_closed |= error.kind() == io::ErrorKind::BrokenPipe;
+        }
+        result
+    }
+}
+
+impl<W: Write> Write for Pipe<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let result = self.inner.write(buffer);
+        self.noted(result)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let result = self.inner.flush();
+        self.noted(result)
+    }
+}
