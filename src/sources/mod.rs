@@ -3,13 +3,23 @@
 //!
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data`.
 
+pub mod axis;
+pub mod csv;
 pub mod discover;
+pub mod json;
+pub mod jsonl;
+pub mod judge;
+pub mod lines;
+#[cfg(test)]
+mod memory_sink;
+pub mod rows;
+pub mod sidecar;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
 use std::io::{Read, Seek};
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] = &[];
+pub static ALL: &[&dyn Source] = &[&jsonl::Jsonl, &csv::Csv];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;
