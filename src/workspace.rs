@@ -6,7 +6,7 @@ use crate::error::UserError;
 use crate::ingest::Refresh;
 use crate::records::batch::to_batch;
 use crate::settings::Settings;
-use crate::sources::{self, discover};
+use crate::sources::discover;
 use crate::store::{Catalog, Limits, SqliteCatalog, layout};
 use anyhow::Context;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use crate::engine::files::TableFile;
@@ -46,9 +46,11 @@ pub struct Options {
 pub struct Workspace {
     place: Place,
     settings: Settings,
-    catalog: SqliteCatalog,
+    /// Opened when first needed, so that a mistyped command leaves nothing behind.
+    catalog: OnceLock<SqliteCatalog>,
     options: Options,
     queries: Vec<Canned>,
+    notes: Vec<String>,
 }
 
 /// An answer: a stream of record batches.
@@ -97,16 +99,40 @@ impl Workspace {
     pub fn open(options: Options) -> anyhow::Result<Self> {
         let place = Place::find(&options)?;
         let settings = Settings::load(&place.root)?;
-        let (place, catalog) = open_catalog(place, options.cache.is_some())?;
-        let mut queries = canned::built_in().to_vec();
         let folders = settings.queries.iter().map(|folder| place.root.join(folder));
-        for folder in [place.cache.join("queries")].into_iter().chain(folders) {
-            for query in canned::load_folder(&folder)? {
-                queries.retain(|known| known.name != query.name);
-                queries.push(query);
+        let folders: Vec<PathBuf> = [place.cache.join("queries")].into_iter().chain(folders).collect();
+        let (queries, notes) = load_queries(&folders)?;
+        Ok(Self { place, settings, catalog: OnceLock::new(), options, queries, notes })
+    }
+
+    /// Opens the cache; `None` where there is none yet. Where the root cannot be written, the cache
+    /// is in the user's cache folder.
+    fn open_catalog(&self, create: bool) -> anyhow::Result<Option<&SqliteCatalog>> {
+        if self.catalog.get().is_none() {
+            let opened = match self.catalog_in(&self.place.cache, create) {
+                Ok(Some(catalog)) => Some(catalog),
+                found if self.options.cache.is_some() => found?,
+                found => match self.catalog_in(&user_cache(&self.place.root)?, create && found.is_err())? {
+                    Some(catalog) => Some(catalog),
+                    None => found?,
+                },
+            };
+            if let Some(catalog) = opened {
+                // Two threads may open it at once; one handle is kept.
+                let _ = self.catalog.set(catalog);
             }
         }
-        Ok(Self { place, settings, catalog, options, queries })
+        Ok(self.catalog.get())
+    }
+
+    fn catalog_in(&self, cache: &Path, create: bool) -> anyhow::Result<Option<SqliteCatalog>> {
+        let exists = layout::catalog(cache).exists();
+        if exists || create { SqliteCatalog::open(cache).map(Some) } else { Ok(None) }
+    }
+
+    /// Lines for stderr about what could not be loaded on opening.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The folder (or file) whose logs are read.
@@ -115,8 +141,16 @@ impl Workspace {
     }
 
     /// The catalog, for those who build on it.
-    pub fn catalog(&self) -> &dyn Catalog {
-        &self.catalog
+    ///
+    /// # Errors
+    /// When nothing was converted yet.
+    pub fn catalog(&self) -> anyhow::Result<&dyn Catalog> {
+        match self.open_catalog(false)? {
+            Some(catalog) => Ok(catalog),
+            None => Err(UserError::failed(format!("there is no cache in {}", self.place.cache.display()))
+                .hint("leave out --no-refresh once, or run `runq refresh`")
+                .into()),
+        }
     }
 
     /// Looks for changes under the root and converts what is new. Blocking. One process refreshes
@@ -125,15 +159,15 @@ impl Workspace {
     /// # Errors
     /// When the root cannot be read or the cache cannot be written.
     pub fn refresh(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
-        let lock_path = layout::lock(&self.place.cache);
+        let catalog = self.open_catalog(true)?.context("the cache could not be opened")?;
+        let lock_path = layout::lock(catalog.cache());
         let lock =
             File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
         lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
         let refresh = Refresh {
             root: &self.place.root,
-            cache: &self.place.cache,
-            catalog: &self.catalog,
-            sources: sources::ALL,
+            cache: catalog.cache(),
+            catalog,
             settings: &self.discover_settings(),
             limits: self.options.limits,
             now_ms: self.now_ms(),
@@ -141,7 +175,7 @@ impl Workspace {
         refresh.run(progress)
     }
 
-    fn discover_settings(&self) -> discover::Settings {
+    fn discover_settings(&self) -> discover::Settings<'static> {
         discover::Settings { ignore: self.settings.ignore.clone(), ..discover::Settings::default() }
     }
 
@@ -150,8 +184,8 @@ impl Workspace {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn explain(&self, path: Option<&str>) -> anyhow::Result<Answer> {
-        let verdicts = self.catalog.verdicts()?;
-        let inputs = self.catalog.inputs()?;
+        let verdicts = self.catalog()?.verdicts()?;
+        let inputs = self.catalog()?.inputs()?;
         let wanted =
             |candidate: &str| path.is_none_or(|path| is_below(candidate, path.trim_start_matches("./")));
         let mut rows: BTreeMap<String, [String; 3]> = BTreeMap::new();
@@ -162,7 +196,7 @@ impl Workspace {
             };
             rows.insert(verdict.path.clone(), [verdict.path, taken.to_string(), why]);
         }
-        for input in inputs.into_values() {
+        for input in inputs {
             let why = format!("read as {}", input.source);
             rows.insert(input.path.clone(), [input.path, "taken".to_string(), why]);
         }
@@ -233,7 +267,7 @@ impl Workspace {
     /// # Errors
     /// When there is no such table.
     pub fn files(&self, table: &str) -> anyhow::Result<Vec<TableFile>> {
-        crate::engine::files::list(&self.catalog.snapshot()?, table)
+        crate::engine::files::list(&self.catalog()?.snapshot()?, table)
     }
 
     /// `create view` statements with which DuckDB reads the cache.
@@ -241,7 +275,7 @@ impl Workspace {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn duckdb_views(&self) -> anyhow::Result<String> {
-        Ok(crate::engine::files::duckdb_views(&self.catalog.snapshot()?))
+        Ok(crate::engine::files::duckdb_views(&self.catalog()?.snapshot()?))
     }
 
     /// Names for completion and hints.
@@ -271,7 +305,7 @@ impl Workspace {
             show_secrets: self.options.show_secrets,
             below: self.place.below.clone(),
         };
-        Engine::open(&self.catalog, &options).await
+        Engine::open(self.catalog()?, &options).await
     }
 
     fn now_ms(&self) -> i64 {
@@ -325,20 +359,25 @@ fn user_cache(root: &Path) -> anyhow::Result<PathBuf> {
     Ok(base.join("runq").join(name))
 }
 
-/// Opens the catalog; where the root cannot be written, in the user's cache folder.
-fn open_catalog(place: Place, is_given: bool) -> anyhow::Result<(Place, SqliteCatalog)> {
-    match SqliteCatalog::open(&place.cache) {
-        Ok(catalog) => Ok((place, catalog)),
-        Err(error) if is_given => Err(error),
-        Err(error) => {
-            let cache = user_cache(&place.root)?;
-            if cache == place.cache {
-                return Err(error);
+/// Canned queries: the built-in ones, then the user's; a file that is wrong is a note.
+fn load_queries(folders: &[PathBuf]) -> anyhow::Result<(Vec<Canned>, Vec<String>)> {
+    let mut queries = canned::built_in().to_vec();
+    let mut notes = Vec::new();
+    for folder in folders {
+        for query in canned::load_each(folder)? {
+            match query {
+                Ok(query) if queries.iter().any(|known| known.built_in && known.is_called(&query.name)) => {
+                    notes.push(format!("{}: runq has a command of this name", query.name));
+                }
+                Ok(query) => {
+                    queries.retain(|known| known.name != query.name);
+                    queries.push(query);
+                }
+                Err(error) => notes.push(format!("{error:#}")),
             }
-            let catalog = SqliteCatalog::open(&cache)?;
-            Ok((Place { cache, ..place }, catalog))
         }
     }
+    Ok((queries, notes))
 }
 
 /// Half of the memory of the machine; 2 GiB where it cannot be told.

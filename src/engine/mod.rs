@@ -16,11 +16,13 @@ use crate::store::{Catalog, Limits, Snapshot};
 use canned::{Canned, ParamType, ParamValue};
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
+use hints::Known;
 use runs::RunIndex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -129,7 +131,10 @@ impl Engine {
         if mentions_table_function(sql) {
             self.runs().await?;
         }
-        let plan = self.ctx.state().create_logical_plan(sql).await?;
+        let plan = match self.ctx.state().create_logical_plan(sql).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(self.explained(&error).await?.into()),
+        };
         read_only().verify_plan(&plan).map_err(|_| {
             UserError::usage("only statements that read are allowed")
                 .hint("use select, with, explain, show or describe")
@@ -142,11 +147,24 @@ impl Engine {
     /// # Errors
     /// When it cannot be planned physically.
     pub async fn execute(&self, frame: DataFrame) -> anyhow::Result<SendableRecordBatchStream> {
-        let stream = frame.execute_stream().await?;
-        Ok(match self.timeout {
+        let stream = match frame.execute_stream().await {
+            Ok(stream) => stream,
+            Err(error) => return Err(self.explained(&error).await?.into()),
+        };
+        let stream = match self.timeout {
             Some(timeout) => with_deadline(stream, timeout),
             None => stream,
-        })
+        };
+        let schema = stream.schema();
+        let stream =
+            stream.map_err(|error| DataFusionError::External(Box::new(explain(&error, Known::default()))));
+        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
+    }
+
+    /// The error a person sees.
+    async fn explained(&self, error: &DataFusionError) -> anyhow::Result<UserError> {
+        let (tables, functions) = (self.tables().await?, self.functions());
+        Ok(explain(error, Known { tables: &tables, functions: &functions }))
     }
 
     /// Plans a canned query with its values bound.
@@ -198,6 +216,18 @@ impl Engine {
     }
 }
 
+/// What went wrong, in the words of [`hints`], unless it is a [`UserError`] already.
+fn explain(error: &DataFusionError, known: Known<'_>) -> UserError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = cause {
+        if let Some(told) = inner.downcast_ref::<UserError>() {
+            return told.clone();
+        }
+        cause = inner.source();
+    }
+    hints::explain(&error.strip_backtrace(), known)
+}
+
 fn mentions_table_function(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
     ["history", "wide"].iter().any(|name| sql.contains(name))
@@ -231,7 +261,7 @@ fn with_deadline(stream: SendableRecordBatchStream, timeout: Duration) -> Sendab
                 let error =
                     UserError::failed(format!("the query took longer than {} s", timeout.as_secs_f64()))
                         .hint("raise --timeout, or ask for less");
-                Some((Err(datafusion::error::DataFusionError::External(Box::new(error))), None))
+                Some((Err(DataFusionError::External(Box::new(error))), None))
             }
         }
     });

@@ -39,10 +39,12 @@ pub fn tables(catalog: &dyn Catalog) -> anyhow::Result<Vec<(&'static str, MemTab
             counts.get(input.path.as_str()).copied().unwrap_or_default().into(),
         ]
     };
-    let rows: Vec<Vec<Cell>> = inputs.values().map(input).collect();
+    let by_path: BTreeMap<&str, &crate::store::InputRecord> =
+        inputs.iter().map(|i| (i.path.as_str(), i)).collect();
+    let rows: Vec<Vec<Cell>> = by_path.into_values().map(input).collect();
     let pair = |path: &str, run: &str| vec![run.into(), path.into()];
     let pairs: Vec<Vec<Cell>> =
-        inputs.values().flat_map(|input| input.runs.iter().map(|run| pair(&input.path, run))).collect();
+        inputs.iter().flat_map(|input| input.runs.iter().map(|run| pair(&input.path, run))).collect();
     let found: Vec<Vec<Cell>> = problems
         .iter()
         .map(|(path, problem)| {

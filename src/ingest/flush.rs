@@ -301,7 +301,6 @@ impl Work<'_> {
         self.changes.gone_runs = std::mem::take(&mut batch.gone_runs);
         self.changes.gone_inputs = std::mem::take(&mut batch.gone_inputs);
         self.changes.inputs = std::mem::take(&mut batch.inputs);
-        self.changes.reset_inputs = std::mem::take(&mut batch.reset_inputs);
         self.changes.problems = std::mem::take(&mut batch.problems);
         self.changes.next_alert_seq = (!batch.alerts.is_empty()).then_some(batch.next_alert_seq);
         Ok(())

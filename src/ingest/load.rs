@@ -53,8 +53,6 @@ pub struct Batch {
     pub console: Vec<(usize, Vec<Cell>)>,
     /// Inputs read.
     pub inputs: Vec<InputRecord>,
-    /// Inputs whose earlier problems are void.
-    pub reset_inputs: Vec<String>,
     /// Problems by path.
     pub problems: Vec<(String, Problem)>,
     /// Runs whose stored rows are void.
@@ -62,7 +60,7 @@ pub struct Batch {
     /// Runs of the catalog that are no more.
     pub gone_runs: Vec<String>,
     /// Inputs of the catalog that are no more.
-    pub gone_inputs: Vec<String>,
+    pub gone_inputs: Vec<(String, String, String)>,
     /// Runs to read anew, with what was learned of the axes of their metrics.
     pub reread: BTreeMap<RunKey, BTreeMap<String, AxisHint>>,
     /// Notes for stderr.
@@ -358,7 +356,11 @@ impl<'a, 'b> RunSink<'a, 'b> {
         };
         let index = match self.batch.find(&key) {
             Some(index) => index,
-            None => self.batch.add_run(self.runs.open(found, &self.sub, self.loader.source.writes_ends())?),
+            None => self.batch.add_run(self.runs.open(
+                found,
+                &self.sub,
+                self.loader.source.writes_ends(&found.logs),
+            )?),
         };
         self.open.insert(self.sub.clone(), index);
         self.enter(index);

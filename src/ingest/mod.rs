@@ -8,8 +8,9 @@ pub mod plan;
 pub mod points;
 pub mod state;
 
+use crate::sources::RunInput;
 use crate::sources::discover::{self, Discovery, Remembered};
-use crate::sources::{RunInput, Source};
+use crate::sources::{HEAD_BYTES, Verdict};
 use crate::store::{Catalog, Changes, InputRecord, Limits, VerdictRecord};
 use flush::Flush;
 use ids::RunKey;
@@ -60,16 +61,14 @@ pub struct Outcome {
 
 /// Everything a refresh works with.
 pub struct Refresh<'a> {
-    /// Where the logs lie.
+    /// Where to look: a folder or a file.
     pub root: &'a Path,
     /// Cache folder.
     pub cache: &'a Path,
     /// Catalog of the cache.
     pub catalog: &'a dyn Catalog,
-    /// Formats.
-    pub sources: &'a [&'static dyn Source],
     /// How the walk is done.
-    pub settings: &'a discover::Settings,
+    pub settings: &'a discover::Settings<'a>,
     /// Sizes.
     pub limits: Limits,
     /// Now, milliseconds since 1970.
@@ -84,6 +83,7 @@ impl Refresh<'_> {
     pub fn run(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
         let discovery = self.discover(progress)?;
+        let base = discovery.base.clone();
         outcome.notes.extend(discovery.warnings.iter().cloned());
         let stats: BTreeMap<String, Stat> = discovery
             .stats
@@ -103,7 +103,7 @@ impl Refresh<'_> {
         // Each pass reads what the one before found out: ids that clash, metrics without steps.
         let mut hints = Hints::new();
         for _ in 0..4 {
-            if !self.pass(&found, &stats, &mut hints, progress, &mut outcome)? {
+            if !self.pass(&base, &found, &stats, &mut hints, progress, &mut outcome)? {
                 break;
             }
         }
@@ -118,10 +118,16 @@ impl Refresh<'_> {
         let memory = Memory(&known);
         let discovery =
             discover::discover(self.root, self.settings, &memory, &mut |found| progress.scanning(found))?;
-        let verdicts: Vec<VerdictRecord> = discovery.judged.iter().filter_map(verdict_record).collect();
+        let verdicts: Vec<VerdictRecord> = discovery
+            .judged
+            .iter()
+            .filter(|judged| !judged.is_remembered)
+            .filter_map(verdict_record)
+            .collect();
         let changed =
             verdicts.into_iter().filter(|verdict| known.get(&verdict.path) != Some(verdict)).collect();
-        let gone = known.keys().filter(|path| !discovery.stats.contains_key(*path)).cloned().collect();
+        let there: BTreeSet<&str> = discovery.judged.iter().map(|judged| judged.path.as_str()).collect();
+        let gone = known.keys().filter(|path| !there.contains(path.as_str())).cloned().collect();
         let changes =
             Changes { verdicts: changed, gone_verdicts: gone, now_ms: self.now_ms, ..Changes::default() };
         if !changes.is_empty() {
@@ -133,6 +139,7 @@ impl Refresh<'_> {
     /// Returns whether another pass is needed.
     fn pass(
         &self,
+        base: &Path,
         found: &[FoundRun],
         stats: &BTreeMap<String, Stat>,
         hints: &mut Hints,
@@ -142,13 +149,14 @@ impl Refresh<'_> {
         let mut ids = Ids::new(self.catalog, found)?;
         let known = self.catalog.inputs()?;
         let reread: BTreeSet<RunKey> = ids.renamed().into_iter().chain(hints.keys().cloned()).collect();
-        let mut same_start = |record: &InputRecord| self.same_start(record);
+        let mut same_start = |record: &InputRecord| same_start(base, record);
         let plan = plan::plan(found.to_vec(), stats, &known, &reread, &mut same_start);
         if plan.jobs.is_empty() && plan.gone.is_empty() {
             return Ok(false);
         }
         let mut loading = Loading {
             refresh: self,
+            base,
             stats,
             known: &known,
             ids: &mut ids,
@@ -181,19 +189,31 @@ impl Refresh<'_> {
     }
 }
 
+/// Whether what was read of a file still stands in it.
+fn same_start(base: &Path, record: &InputRecord) -> bool {
+    load::fingerprint(&base.join(&record.path), record.offset).is_ok_and(|now| now == record.fingerprint)
+}
+
 struct Memory<'a>(&'a BTreeMap<String, VerdictRecord>);
 
 impl discover::Memory for Memory<'_> {
-    fn recall(&self, path: &str, size_bytes: u64, modified_ns: i64) -> Option<Remembered> {
-        let verdict = self.0.get(path)?;
-        let same = verdict.size_bytes == size_bytes && verdict.modified_ns == modified_ns;
-        let valid = same || (verdict.source.is_some() && size_bytes >= verdict.size_bytes);
-        valid.then(|| Remembered { source: verdict.source.clone(), text: verdict.text.clone() })
+    /// That a file is a log holds while it grows, once its head was seen whole; that it is something
+    /// else, while it is as it was.
+    fn recall(&self, path: &str, stat: &discover::Stat) -> Option<Remembered> {
+        let known = self.0.get(path)?;
+        let same = known.size_bytes == stat.size_bytes && known.modified_ns == stat.modified_ns;
+        let grown = known.source.is_some()
+            && known.size_bytes >= HEAD_BYTES as u64
+            && stat.size_bytes >= known.size_bytes;
+        let verdict = match &known.source {
+            Some(_) => Verdict::Log { marks: known.text.clone() },
+            None => Verdict::Other { reason: known.text.clone() },
+        };
+        (same || grown).then(|| Remembered { source: known.source.clone(), verdict })
     }
 }
 
 fn verdict_record(judged: &discover::Judged) -> Option<VerdictRecord> {
-    use crate::sources::Verdict;
     let (source, text) = match &judged.verdict {
         Verdict::Log { marks } => (judged.source.map(str::to_string), marks.clone()),
         Verdict::Other { reason } => (None, reason.clone()),
@@ -201,8 +221,8 @@ fn verdict_record(judged: &discover::Judged) -> Option<VerdictRecord> {
     };
     Some(VerdictRecord {
         path: judged.path.clone(),
-        size_bytes: judged.size_bytes,
-        modified_ns: judged.modified_ns,
+        size_bytes: judged.stat.size_bytes,
+        modified_ns: judged.stat.modified_ns,
         source,
         text,
     })
@@ -271,8 +291,9 @@ fn producer_id(run: &FoundRun, sub: &str) -> Option<String> {
 /// A pass at work.
 struct Loading<'a> {
     refresh: &'a Refresh<'a>,
+    base: &'a Path,
     stats: &'a BTreeMap<String, Stat>,
-    known: &'a BTreeMap<String, InputRecord>,
+    known: &'a [InputRecord],
     ids: &'a mut Ids,
     hints: &'a Hints,
     batch: Batch,
@@ -285,7 +306,7 @@ impl Loading<'_> {
     fn run(&mut self, plan: Plan) -> anyhow::Result<()> {
         self.progress.start(self.bytes_to_read(&plan));
         for (source, identity) in &plan.gone {
-            self.drop_log(source, identity, true);
+            self.drop_log(source, identity);
         }
         for job in &plan.jobs {
             self.job(job)?;
@@ -304,35 +325,28 @@ impl Loading<'_> {
     }
 
     /// Everything read of a log is void.
-    fn drop_log(&mut self, source: &str, identity: &str, gone: bool) {
+    fn drop_log(&mut self, source: &str, identity: &str) {
         let is_of_log = |key: &RunKey| key.source == source && key.identity == identity;
         let runs = self.ids.known.iter().filter(|(key, _)| is_of_log(key)).map(|(_, id)| id.clone());
         for run_id in runs {
             self.batch.gone_runs.push(run_id.clone());
             self.batch.dropped_runs.insert(run_id);
         }
-        for record in self.known.values().filter(|r| r.source == source && r.identity == identity) {
-            if gone {
-                self.batch.gone_inputs.push(record.path.clone());
-            } else {
-                self.batch.reset_inputs.push(record.path.clone());
-            }
+        for record in self.known.iter().filter(|r| r.source == source && r.identity == identity) {
+            self.batch.gone_inputs.push((source.to_string(), identity.to_string(), record.path.clone()));
         }
     }
 
     fn job(&mut self, job: &Job) -> anyhow::Result<()> {
         let refresh = self.refresh;
-        let Some(source) = refresh.sources.iter().find(|source| source.name() == job.run.source) else {
+        let Some(source) = refresh.settings.sources.iter().find(|source| source.name() == job.run.source)
+        else {
             return Ok(());
         };
         if job.reset {
-            self.drop_log(job.run.source, &job.run.logs.identity, false);
-            let left = |path: &String| !job.run.logs.inputs.iter().any(|input| input.path == *path);
-            let gone = self.batch.reset_inputs.iter().filter(|path| left(path)).cloned();
-            self.batch.gone_inputs.extend(gone.collect::<Vec<_>>());
+            self.drop_log(job.run.source, &job.run.logs.identity);
         }
-        let loader =
-            Loader { root: refresh.root, source: *source, job, read_bytes: refresh.limits.read_bytes };
+        let loader = Loader { root: self.base, source: *source, job, read_bytes: refresh.limits.read_bytes };
         let documents_first = |kind| usize::from(kind == crate::sources::InputKind::Log);
         let mut inputs: Vec<_> = job.inputs.iter().collect();
         inputs.sort_by_key(|(input, _)| documents_first(input.kind));
@@ -370,7 +384,9 @@ impl Loading<'_> {
             let slice = loader.slice(input, stat, &mut record, &mut self.batch, &mut opener, slice_bytes)?;
             self.outcome.read_bytes += slice.read_bytes;
             self.progress.advance(self.outcome.read_bytes);
-            self.batch.inputs.retain(|known| known.path != record.path);
+            self.batch
+                .inputs
+                .retain(|known| (&known.path, &known.identity) != (&record.path, &record.identity));
             self.batch.inputs.push(record.clone());
             if slice.done {
                 break;

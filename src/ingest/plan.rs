@@ -48,12 +48,12 @@ pub struct Plan {
 pub fn plan(
     found: Vec<FoundRun>,
     stats: &BTreeMap<String, Stat>,
-    known: &BTreeMap<String, InputRecord>,
+    known: &[InputRecord],
     renamed: &BTreeSet<RunKey>,
     same_start: &mut dyn FnMut(&InputRecord) -> bool,
 ) -> Plan {
     let mut by_log: BTreeMap<(String, String), Vec<&InputRecord>> = BTreeMap::new();
-    for input in known.values() {
+    for input in known {
         by_log.entry((input.source.clone(), input.identity.clone())).or_default().push(input);
     }
     let renamed: BTreeSet<(&str, &str)> = renamed.iter().map(|key| (&*key.source, &*key.identity)).collect();
@@ -185,7 +185,7 @@ mod tests {
     /// What happens to a run of files `known` when the files `now` are found:
     /// `-` nothing, `reset`, or the files to read on.
     fn outcome(known: &[(&str, i32, u64)], now: &[(&str, i32, u64, i64)], same_start: bool) -> String {
-        let records = known.iter().map(|(p, s, b)| (p.to_string(), record(p, *s, *b))).collect();
+        let records: Vec<InputRecord> = known.iter().map(|(p, s, b)| record(p, *s, *b)).collect();
         let stats = now
             .iter()
             .map(|(p, _, size_bytes, modified_ns)| {
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_no_longer_there_is_gone() {
-        let known = BTreeMap::from([("a".to_string(), record("a", 0, 10))]);
+        let known = [record("a", 0, 10)];
         let plan = plan(Vec::new(), &BTreeMap::new(), &known, &BTreeSet::new(), &mut |_| true);
         assert_eq!(plan.gone, [("test".to_string(), "run".to_string())]);
     }

@@ -1,1 +1,592 @@
-//! Walks a root.
+//! Finds logs under a root: one walk, cheap tests first. Only files that a source may claim by
+//! their path are opened, and only when nothing is remembered about them.
+
+use super::{HEAD_BYTES, LogFile, RunLogs, Source, Verdict, sidecar};
+use crate::error::UserError;
+use anyhow::Context;
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, Metadata};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+use walkdir::{DirEntry, WalkDir};
+
+/// Folders that hold no logs, or copies of them.
+const PRUNED: &[&str] = &[
+    "node_modules",
+    "venv",
+    "site-packages",
+    "checkpoints",
+    "media",
+    "artifacts",
+    "__pycache__",
+    "_sources",
+    "target",
+];
+
+/// Hidden folders that known formats need.
+const HIDDEN: &[&str] = &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".clearml"];
+
+/// Sources whose runs take their configuration from files beside the log.
+const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard"];
+
+/// How many entries lie between two calls of `progress`.
+const PROGRESS_STRIDE: u64 = 256;
+
+/// How to look for logs.
+pub struct Settings<'a> {
+    /// More files and folders than this are an error: the root is too wide.
+    pub max_entries: u64,
+    /// How many first bytes of a candidate are read.
+    pub head_bytes: usize,
+    /// Patterns as in `.gitignore` of what to leave out; `!pattern` brings back what is pruned.
+    pub ignore: Vec<String>,
+    /// Sources in the order in which they may claim a file.
+    pub sources: &'a [&'static dyn Source],
+}
+
+impl Default for Settings<'_> {
+    fn default() -> Self {
+        Self { max_entries: 200_000, head_bytes: HEAD_BYTES, ignore: Vec::new(), sources: super::ALL }
+    }
+}
+
+/// A verdict of an earlier discovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remembered {
+    /// Source that claimed the file.
+    pub source: Option<String>,
+    /// What it said.
+    pub verdict: Verdict,
+}
+
+/// Remembers verdicts. It decides whether they still hold: that a file is a log holds until it
+/// shrinks or is replaced; that it is something else, while size and time stay the same.
+pub trait Memory {
+    /// What is known of the file and still holds.
+    fn recall(&self, path: &str, stat: &Stat) -> Option<Remembered>;
+}
+
+/// Remembers nothing.
+pub struct Forgetful;
+
+impl Memory for Forgetful {
+    fn recall(&self, _: &str, _: &Stat) -> Option<Remembered> {
+        None
+    }
+}
+
+/// Size, time and identity of a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stat {
+    /// Size.
+    pub size_bytes: u64,
+    /// Time of the last change, in nanoseconds since 1970.
+    pub modified_ns: i64,
+    /// Device and inode, 0 where the system has none.
+    pub file_id: (u64, u64),
+}
+
+/// A candidate and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// Path relative to the root.
+    pub path: String,
+    /// Its state when it was judged.
+    pub stat: Stat,
+    /// Source that claimed it.
+    pub source: Option<&'static str>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Whether the verdict was remembered, so that nothing new is to be stored.
+    pub is_remembered: bool,
+}
+
+/// The runs of a source.
+pub struct Found {
+    /// The source.
+    pub source: &'static dyn Source,
+    /// Its runs.
+    pub runs: Vec<RunLogs>,
+}
+
+/// What lies under a root.
+#[derive(Default)]
+pub struct Discovery {
+    /// Folder that all paths are relative to: the root, or the folder of a root that is a file.
+    pub base: PathBuf,
+    /// Runs of each source that has some, in the order of the sources.
+    pub found: Vec<Found>,
+    /// All candidates, by path.
+    pub judged: Vec<Judged>,
+    /// State of every file that is an input of a run.
+    pub stats: BTreeMap<String, Stat>,
+    /// Configuration documents attached to runs.
+    pub documents: Vec<String>,
+    /// Lines about what could not be looked at.
+    pub warnings: Vec<String>,
+    /// Files and folders seen.
+    pub entry_count: u64,
+}
+
+/// Looks for logs under `root`, a folder or a single file. `progress` hears now and then how many
+/// entries were seen.
+pub fn discover(
+    root: &Path,
+    settings: &Settings<'_>,
+    memory: &dyn Memory,
+    progress: &mut dyn FnMut(u64),
+) -> anyhow::Result<Discovery> {
+    let root = fs::canonicalize(root).with_context(|| format!("cannot open {}", root.display()))?;
+    let is_file = root.is_file();
+    let base = if is_file { root.parent().unwrap_or(&root).to_path_buf() } else { root.clone() };
+    let ignored = ignored(&base, &settings.ignore)?;
+    let mut search = Search {
+        settings,
+        memory,
+        ignored,
+        only: is_file.then_some(root),
+        discovery: Discovery { base, ..Discovery::default() },
+        documents: BTreeMap::new(),
+    };
+    search.walk(progress)?;
+    Ok(search.finish())
+}
+
+fn ignored(base: &Path, patterns: &[String]) -> anyhow::Result<Gitignore> {
+    let mut builder = GitignoreBuilder::new(base);
+    for pattern in patterns {
+        builder.add_line(None, pattern).map_err(|error| {
+            UserError::failed(format!("bad pattern in ignore: {pattern}: {error}"))
+                .hint("write it as in .gitignore")
+        })?;
+    }
+    Ok(builder.build()?)
+}
+
+struct Search<'s> {
+    settings: &'s Settings<'s>,
+    memory: &'s dyn Memory,
+    ignored: Gitignore,
+    /// The root, when it is a single file.
+    only: Option<PathBuf>,
+    discovery: Discovery,
+    /// Configuration files seen.
+    documents: BTreeMap<String, Stat>,
+}
+
+impl Search<'_> {
+    fn walk(&mut self, progress: &mut dyn FnMut(u64)) -> anyhow::Result<()> {
+        let base = self.discovery.base.clone();
+        let depth = if self.only.is_some() { 1 } else { usize::MAX };
+        let mut walk = WalkDir::new(&base)
+            .min_depth(1)
+            .max_depth(depth)
+            .follow_links(false)
+            .same_file_system(true)
+            .sort_by_file_name()
+            .into_iter();
+        while let Some(entry) = walk.next() {
+            self.discovery.entry_count += 1;
+            let count = self.discovery.entry_count;
+            if count > self.settings.max_entries && self.only.is_none() {
+                return Err(too_many(&base, self.settings.max_entries).into());
+            }
+            if count.is_multiple_of(PROGRESS_STRIDE) {
+                progress(count);
+            }
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => {
+                    if self.is_pruned(&entry) {
+                        walk.skip_current_dir();
+                    }
+                }
+                Ok(entry) => self.file(&entry),
+                Err(error) => self.warn_of(&error),
+            }
+        }
+        progress(self.discovery.entry_count);
+        Ok(())
+    }
+
+    fn warn_of(&mut self, error: &walkdir::Error) {
+        let path = error.path().unwrap_or(&self.discovery.base).display();
+        let reason = error.io_error().map_or_else(|| error.to_string(), |error| error.kind().to_string());
+        self.discovery.warnings.push(format!("cannot read {path}: {reason}"));
+    }
+
+    /// The path as sources see it; a warning and `None` where it is no UTF-8.
+    fn relative(&mut self, path: &Path) -> Option<String> {
+        let relative = path.strip_prefix(&self.discovery.base).ok()?;
+        let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
+        if parts.is_none() {
+            let shown = relative.to_string_lossy();
+            self.discovery.warnings.push(format!("skipped {shown}: its name is no UTF-8"));
+        }
+        parts.map(|parts| parts.join("/"))
+    }
+
+    fn is_pruned(&mut self, entry: &DirEntry) -> bool {
+        let Some(path) = self.relative(entry.path()) else { return true };
+        match self.ignored.matched(entry.path(), true) {
+            Match::Ignore(_) => true,
+            Match::Whitelist(_) => false,
+            Match::None => {
+                let name = path.rsplit('/').next().unwrap_or(&path);
+                let is_hidden = name.starts_with('.') && !HIDDEN.contains(&name);
+                is_hidden || PRUNED.contains(&name) || path.ends_with("plugins/profile")
+            }
+        }
+    }
+
+    fn file(&mut self, entry: &DirEntry) {
+        let is_root = self.only.as_deref() == Some(entry.path());
+        let may_be_log = self.only.is_none() || is_root;
+        if self.ignored.matched(entry.path(), false).is_ignore() && !is_root {
+            return;
+        }
+        let Some(path) = self.relative(entry.path()) else { return };
+        let is_config = sidecar::is_config(&path);
+        let is_candidate = may_be_log && self.settings.sources.iter().any(|source| source.may_claim(&path));
+        if !is_config && !is_candidate {
+            return;
+        }
+        let Some(metadata) = self.metadata(entry) else { return };
+        let stat = stat_of(&metadata);
+        if is_config {
+            self.documents.insert(path.clone(), stat);
+        }
+        if is_candidate {
+            self.judge(entry.path(), path, stat);
+        }
+    }
+
+    /// State of a regular file. Symbolic links count only when they lead out of the root: what is
+    /// inside is found by itself.
+    fn metadata(&mut self, entry: &DirEntry) -> Option<Metadata> {
+        if entry.path_is_symlink() {
+            let target = fs::canonicalize(entry.path()).ok()?;
+            let metadata = fs::metadata(&target).ok()?;
+            return (metadata.is_file() && !target.starts_with(&self.discovery.base)).then_some(metadata);
+        }
+        match entry.metadata() {
+            Ok(metadata) => metadata.is_file().then_some(metadata),
+            Err(error) => {
+                self.warn_of(&error);
+                None
+            }
+        }
+    }
+
+    fn judge(&mut self, file: &Path, path: String, stat: Stat) {
+        let remembered = self.memory.recall(&path, &stat).and_then(|remembered| self.remembered(remembered));
+        let is_remembered = remembered.is_some();
+        let (source, verdict) = match remembered {
+            Some(known) => known,
+            None => match head_of(file, self.settings.head_bytes) {
+                Ok(head) => self.sniff(&path, &head),
+                Err(error) => {
+                    let warning = format!("cannot read {}: {}", file.display(), error.kind());
+                    self.discovery.warnings.push(warning);
+                    return;
+                }
+            },
+        };
+        self.discovery.judged.push(Judged { path, stat, source, verdict, is_remembered });
+    }
+
+    /// A remembered verdict, unless its source is gone or nothing was decided.
+    fn remembered(&self, remembered: Remembered) -> Option<(Option<&'static str>, Verdict)> {
+        let known =
+            |name: &str| self.settings.sources.iter().map(|source| source.name()).find(|own| *own == name);
+        match (remembered.verdict, remembered.source) {
+            (Verdict::TooEarly, _) => None,
+            (verdict @ Verdict::Log { .. }, Some(name)) => Some((Some(known(&name)?), verdict)),
+            (Verdict::Log { .. }, None) => None,
+            (verdict, _) => Some((None, verdict)),
+        }
+    }
+
+    /// Asks the sources in their order. The first that says log has it; one that cannot tell yet
+    /// keeps the file open for the next time.
+    fn sniff(&self, path: &str, head: &[u8]) -> (Option<&'static str>, Verdict) {
+        let mut is_early = false;
+        let mut reasons = Vec::new();
+        for source in self.settings.sources.iter().filter(|source| source.may_claim(path)) {
+            match source.sniff(path, head) {
+                verdict @ Verdict::Log { .. } => return (Some(source.name()), verdict),
+                Verdict::TooEarly => is_early = true,
+                Verdict::Other { reason } => reasons.push(format!("{}: {reason}", source.name())),
+            }
+        }
+        match is_early {
+            true => (None, Verdict::TooEarly),
+            false => (None, Verdict::Other { reason: reasons.join("; ") }),
+        }
+    }
+
+    fn finish(mut self) -> Discovery {
+        self.discovery.judged.sort_by(|a, b| a.path.cmp(&b.path));
+        let documents: Vec<String> = self.documents.keys().cloned().collect();
+        for source in self.settings.sources.iter().copied() {
+            let mut runs = source.group(&self.files_of(source.name()));
+            if WITH_SIDECARS.contains(&source.name()) {
+                sidecar::attach(&mut runs, &documents);
+            }
+            if !runs.is_empty() {
+                self.discovery.found.push(Found { source, runs });
+            }
+        }
+        self.note_inputs();
+        self.discovery
+    }
+
+    fn files_of(&self, source: &str) -> Vec<LogFile> {
+        let claimed = self.discovery.judged.iter().filter(|judged| judged.source == Some(source));
+        claimed
+            .filter_map(|judged| match &judged.verdict {
+                Verdict::Log { marks } => Some(LogFile {
+                    path: judged.path.clone(),
+                    size_bytes: judged.stat.size_bytes,
+                    marks: marks.clone(),
+                }),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Gathers the state of all inputs.
+    fn note_inputs(&mut self) {
+        let discovery = &mut self.discovery;
+        let runs = discovery.found.iter().flat_map(|found| &found.runs);
+        let paths: BTreeSet<&String> = runs.flat_map(|run| &run.inputs).map(|input| &input.path).collect();
+        let claimed = discovery.judged.iter().map(|judged| (judged.path.as_str(), judged.stat));
+        let known: BTreeMap<&str, Stat> =
+            self.documents.iter().map(|(path, stat)| (path.as_str(), *stat)).chain(claimed).collect();
+        for path in paths {
+            let on_disk = || fs::metadata(discovery.base.join(path)).ok().map(|metadata| stat_of(&metadata));
+            if let Some(stat) = known.get(path.as_str()).copied().or_else(on_disk) {
+                discovery.stats.insert(path.clone(), stat);
+            }
+            if self.documents.contains_key(path) {
+                discovery.documents.push(path.clone());
+            }
+        }
+    }
+}
+
+fn too_many(base: &Path, limit: u64) -> UserError {
+    UserError::failed(format!("more than {limit} files and folders under {}", base.display()))
+        .hint("give a narrower root with -C DIR, or leave folders out with ignore in runq.toml")
+}
+
+fn head_of(path: &Path, bytes: usize) -> std::io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    File::open(path)?.take(bytes as u64).read_to_end(&mut head)?;
+    Ok(head)
+}
+
+/// State of a file from its metadata.
+pub fn stat_of(metadata: &Metadata) -> Stat {
+    let modified = metadata.modified().ok();
+    let modified_ns = match modified.map(|time| time.duration_since(UNIX_EPOCH)) {
+        Some(Ok(after)) => i64::try_from(after.as_nanos()).unwrap_or(i64::MAX),
+        Some(Err(before)) => -i64::try_from(before.duration().as_nanos()).unwrap_or(i64::MAX),
+        None => 0,
+    };
+    Stat { size_bytes: metadata.len(), modified_ns, file_id: file_id(metadata) }
+}
+
+#[cfg(unix)]
+fn file_id(metadata: &Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (metadata.dev(), metadata.ino())
+}
+
+#[cfg(not(unix))]
+fn file_id(_: &Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use std::cell::RefCell;
+
+    const LOG: &str = "{\"step\": 0, \"loss\": 2.5}\n{\"step\": 1, \"loss\": 2}\n";
+
+    fn tree(files: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for path in files {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, if path.extension().unwrap() == "yaml" { "lr: 0.1\n" } else { LOG }).unwrap();
+        }
+        folder
+    }
+
+    fn find(root: &Path, settings: &Settings<'_>) -> Discovery {
+        discover(root, settings, &Forgetful, &mut |_| {}).unwrap()
+    }
+
+    fn logs(discovery: &Discovery) -> Vec<&str> {
+        discovery
+            .judged
+            .iter()
+            .filter(|judged| judged.source.is_some())
+            .map(|judged| judged.path.as_str())
+            .collect()
+    }
+
+    #[test]
+    fn real_logs_and_their_documents() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        for folder in ["jsonl", "csv"] {
+            let found = find(&root.join(folder), &Settings::default());
+            let runs: Vec<_> = found.found.iter().flat_map(|found| &found.runs).collect();
+            assert_eq!(found.found.len(), 1, "{folder}");
+            assert_eq!(runs.len(), if folder == "csv" { 10 } else { 19 }, "{folder}");
+            assert_eq!(found.documents.len(), 7, "{folder}");
+            assert!(
+                runs.iter().flat_map(|run| &run.inputs).all(|input| found.stats[&input.path].size_bytes > 0)
+            );
+            assert!(runs.windows(2).all(|pair| pair[0].path < pair[1].path));
+            assert!(found.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn prunes_and_ignores() {
+        let root = tree(&[
+            "a/metrics.jsonl",
+            "a/.git/x.jsonl",
+            "a/.hidden/x.jsonl",
+            ".exprag2/x.jsonl",
+            "node_modules/x.jsonl",
+            "checkpoints/x.jsonl",
+            "artifacts/x.jsonl",
+            "b/plugins/profile/x.jsonl",
+            "profile/x.jsonl",
+            "old/x.jsonl",
+            "tmp.jsonl",
+            "x.bin",
+        ]);
+        let mut settings = Settings::default();
+        assert_eq!(
+            logs(&find(root.path(), &settings)),
+            ["a/metrics.jsonl", "old/x.jsonl", "profile/x.jsonl", "tmp.jsonl"]
+        );
+        settings.ignore = vec!["old/".into(), "/tmp*".into(), "!artifacts/".into()];
+        assert_eq!(
+            logs(&find(root.path(), &settings)),
+            ["a/metrics.jsonl", "artifacts/x.jsonl", "profile/x.jsonl"]
+        );
+        settings.ignore = vec!["a{".into()];
+        assert!(discover(root.path(), &settings, &Forgetful, &mut |_| {}).is_err());
+    }
+
+    #[test]
+    fn a_root_of_one_file() {
+        let root = tree(&["a/x.jsonl", "a/y.jsonl", "a/config.yaml", "a/b/z.jsonl"]);
+        let found = find(&root.path().join("a/x.jsonl"), &Settings { max_entries: 1, ..Settings::default() });
+        assert_eq!(logs(&found), ["x.jsonl"]);
+        assert_eq!(found.documents, ["config.yaml"]);
+        assert_eq!(found.base, fs::canonicalize(root.path().join("a")).unwrap());
+        assert!(discover(&root.path().join("none"), &Settings::default(), &Forgetful, &mut |_| {}).is_err());
+    }
+
+    #[test]
+    fn too_many_entries_are_an_error_with_a_hint() {
+        let root = tree(&["a.jsonl", "b.jsonl", "c.jsonl"]);
+        let settings = Settings { max_entries: 2, ..Settings::default() };
+        let error = discover(root.path(), &settings, &Forgetful, &mut |_| {}).err().unwrap();
+        let error = error.downcast::<UserError>().unwrap();
+        assert!(error.hint.unwrap().contains("-C"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_read_once() {
+        use std::os::unix::fs::symlink;
+        let outside = tree(&["far.jsonl", "folder/x.jsonl"]);
+        let root = tree(&["a/log.jsonl"]);
+        let at = |name: &str| root.path().join(name);
+        symlink(at("a"), at("latest")).unwrap();
+        symlink(root.path(), at("a/loop")).unwrap();
+        symlink(at("a/log.jsonl"), at("again.jsonl")).unwrap();
+        symlink(at("nowhere"), at("dangling.jsonl")).unwrap();
+        symlink(outside.path().join("far.jsonl"), at("far.jsonl")).unwrap();
+        symlink(outside.path().join("folder"), at("folder")).unwrap();
+        let found = find(root.path(), &Settings::default());
+        assert_eq!(logs(&found), ["a/log.jsonl", "far.jsonl"]);
+        assert!(found.warnings.is_empty());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_no_text_are_told() {
+        use std::os::unix::ffi::OsStrExt;
+        let root = tree(&["a.jsonl"]);
+        let name = std::ffi::OsStr::from_bytes(b"b\xff.jsonl");
+        fs::write(root.path().join(name), LOG).unwrap();
+        let found = find(root.path(), &Settings::default());
+        assert_eq!(logs(&found), ["a.jsonl"]);
+        assert_eq!(found.warnings.len(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tree(&["a.jsonl", "closed/b.jsonl"]);
+        let closed = root.path().join("closed");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+        // The superuser reads everything: nothing is closed to it.
+        let is_superuser = fs::read_dir(&closed).is_ok();
+        let found = find(root.path(), &Settings::default());
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(found.warnings.len(), usize::from(!is_superuser));
+        assert_eq!(logs(&found)[0], "a.jsonl");
+    }
+
+    /// Remembers one verdict for every file and counts how often it is asked.
+    struct Always(Remembered, RefCell<Vec<String>>);
+
+    impl Memory for Always {
+        fn recall(&self, path: &str, _: &Stat) -> Option<Remembered> {
+            self.1.borrow_mut().push(path.to_string());
+            Some(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn verdicts_are_remembered() {
+        let root = tree(&["a.jsonl", "b.csv", "c.bin"]);
+        let recall = |source: Option<&str>, verdict: Verdict| {
+            let memory = Always(Remembered { source: source.map(String::from), verdict }, RefCell::default());
+            let found = discover(root.path(), &Settings::default(), &memory, &mut |_| {}).unwrap();
+            assert_eq!(memory.1.into_inner(), ["a.jsonl", "b.csv"]);
+            let remembered = found.judged.iter().filter(|judged| judged.is_remembered).count();
+            (remembered, found.found.iter().map(|found| found.runs.len()).sum::<usize>())
+        };
+        let log = Verdict::Log { marks: String::new() };
+        assert_eq!(recall(Some("jsonl"), log.clone()), (2, 2));
+        assert_eq!(recall(Some("gone"), log), (0, 1));
+        assert_eq!(recall(None, Verdict::Other { reason: "x".into() }), (2, 0));
+        assert_eq!(recall(None, Verdict::TooEarly), (0, 1));
+    }
+
+    #[test]
+    fn progress_is_told() {
+        let root = tree(&["a.jsonl"]);
+        for i in 0..300 {
+            fs::write(root.path().join(format!("{i}.bin")), "").unwrap();
+        }
+        let mut told = Vec::new();
+        discover(root.path(), &Settings::default(), &Forgetful, &mut |count| told.push(count)).unwrap();
+        assert_eq!(told, [256, 301]);
+    }
+}

@@ -3,7 +3,17 @@
 //!
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data`.
 
+pub mod axis;
+pub mod csv;
 pub mod discover;
+pub mod json;
+pub mod jsonl;
+pub mod judge;
+pub mod lines;
+#[cfg(test)]
+mod memory_sink;
+pub mod rows;
+pub mod sidecar;
 #[cfg(test)]
 mod testing;
 pub mod tfevents;
@@ -15,7 +25,7 @@ use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem
 use std::io::{Read, Seek};
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] = &[&wandb::Wandb, &tfevents::TfEvents];
+pub static ALL: &[&dyn Source] = &[&wandb::Wandb, &tfevents::TfEvents, &jsonl::Jsonl, &csv::Csv];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;
@@ -25,8 +35,9 @@ pub trait Source: Send + Sync {
     /// Name in the column `source`: `wandb`, `tensorboard`, `jsonl`, ...
     fn name(&self) -> &'static str;
 
-    /// Whether the producer writes an end into its logs, so that its absence means a crash.
-    fn writes_ends(&self) -> bool {
+    /// Whether the producer writes an end into these logs, so that its absence means a crash.
+    fn writes_ends(&self, logs: &RunLogs) -> bool {
+        let _ = logs;
         false
     }
 

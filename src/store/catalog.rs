@@ -90,10 +90,8 @@ pub struct Changes {
     pub gone_runs: Vec<String>,
     /// Inputs added or continued.
     pub inputs: Vec<InputRecord>,
-    /// Inputs that are gone, by path.
-    pub gone_inputs: Vec<String>,
-    /// Inputs read anew from the start: problems noted so far are forgotten.
-    pub reset_inputs: Vec<String>,
+    /// Inputs that are gone: source, identity, path.
+    pub gone_inputs: Vec<(String, String, String)>,
     /// Problems found, by path of the input.
     pub problems: Vec<(String, Problem)>,
     /// Verdicts of discovery, replacing those stored for the same paths.
@@ -146,8 +144,8 @@ pub trait Catalog: Send + Sync {
     fn snapshot(&self) -> anyhow::Result<Snapshot>;
     /// Applies all changes, or none.
     fn commit(&self, changes: &Changes) -> anyhow::Result<()>;
-    /// All inputs, by path.
-    fn inputs(&self) -> anyhow::Result<BTreeMap<String, InputRecord>>;
+    /// All inputs, by path. One that feeds several logs (a configuration beside them) is there once a log.
+    fn inputs(&self) -> anyhow::Result<Vec<InputRecord>>;
     /// All runs without their state, by id.
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>>;
     /// State of a run.
@@ -189,9 +187,10 @@ create table run (
     run_id text primary key, source text not null, identity text not null, sub text not null, state blob not null,
     unique (source, identity, sub));
 create table input (
-    path text primary key, source text not null, identity text not null, segment integer not null, role text not null,
+    path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
-    state text not null, row_count integer not null, next_seq integer not null);
+    state text not null, row_count integer not null, next_seq integer not null,
+    primary key (path, source, identity)) without rowid;
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (path text not null, position text not null, message text not null);
 create index problem_path on problem (path);
@@ -225,6 +224,11 @@ impl SqliteCatalog {
             }
         };
         Ok(Self { cache: cache.to_path_buf(), connection: Mutex::new(connection) })
+    }
+
+    /// The folder it lies in.
+    pub fn cache(&self) -> &Path {
+        &self.cache
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -329,23 +333,21 @@ impl Catalog for SqliteCatalog {
         transaction.commit().context("cannot commit to the catalog")
     }
 
-    fn inputs(&self) -> anyhow::Result<BTreeMap<String, InputRecord>> {
-        let mut inputs: BTreeMap<_, _> = self
-            .rows(
-                "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset, state,
-                    row_count, next_seq from input",
-                read_input,
-            )?
-            .into_iter()
-            .map(|input| (input.path.clone(), input))
-            .collect();
-        let pairs = self.rows("select path, run_id from input_run order by path, run_id", |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
-        })?;
-        for (path, run_id) in pairs {
-            if let Some(input) = inputs.get_mut(&path) {
-                input.runs.push(run_id);
-            }
+    fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
+        let sql = "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset, state,
+            row_count, next_seq from input order by path, source, identity";
+        let mut inputs = self.rows(sql, read_input)?;
+        let pairs = self.rows(
+            "select p.path, p.run_id, r.source, r.identity from input_run p join run r using (run_id) order by p.run_id",
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )?;
+        let mut runs: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
+        for (path, run_id, source, identity) in pairs {
+            runs.entry((path, source, identity)).or_default().push(run_id);
+        }
+        for input in &mut inputs {
+            let key = (input.path.clone(), input.source.clone(), input.identity.clone());
+            input.runs = runs.remove(&key).unwrap_or_default();
         }
         Ok(inputs)
     }
@@ -577,14 +579,11 @@ fn commit_runs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Resu
 }
 
 fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
-    for path in &changes.gone_inputs {
-        for table in ["input", "input_run", "problem"] {
-            transaction.prepare_cached(&format!("delete from {table} where path = ?1"))?.execute([path])?;
-        }
-    }
-    for path in &changes.reset_inputs {
+    for (source, identity, path) in &changes.gone_inputs {
+        transaction
+            .prepare_cached("delete from input where path = ?1 and source = ?2 and identity = ?3")?
+            .execute(params![path, source, identity])?;
         transaction.prepare_cached("delete from problem where path = ?1")?.execute([path])?;
-        transaction.prepare_cached("delete from input_run where path = ?1")?.execute([path])?;
     }
     for input in &changes.inputs {
         put_input(transaction, input)?;

@@ -67,8 +67,7 @@ impl Project {
 
     pub fn open(&self) -> Workspace {
         let root = Some(self.root().to_path_buf());
-        let options =
-            Options { root, limits: self.limits, now_ms: Some(self.now_ms), ..Options::default() };
+        let options = Options { root, limits: self.limits, now_ms: Some(self.now_ms), ..Options::default() };
         Workspace::open(options).unwrap()
     }
 

@@ -7,7 +7,13 @@ use std::time::Duration;
 
 fn lines(steps: i64) -> String {
     (0..steps)
-        .map(|step| format!("{{\"step\": {step}, \"loss\": {}, \"lr\": {}}}\n", 4.0 / (1 + step) as f64, 1e-3 / (1 + step) as f64))
+        .map(|step| {
+            format!(
+                "{{\"step\": {step}, \"loss\": {}, \"lr\": {}}}\n",
+                4.0 / (1 + step) as f64,
+                1e-3 / (1 + step) as f64
+            )
+        })
         .collect()
 }
 

@@ -12,7 +12,9 @@ fn plan(project: &Project, sql: &str) -> String {
 fn curves(runs: usize, steps: i64) -> Project {
     let project = Project::empty().with_limits(Limits { partitions: Some(3), ..Limits::default() });
     for run in 0..runs {
-        let line = |step: i64| format!("{{\"step\": {step}, \"loss\": {}, \"acc\": {}}}\n", run as i64 + step, -step);
+        let line = |step: i64| {
+            format!("{{\"step\": {step}, \"loss\": {}, \"acc\": {}}}\n", run as i64 + step, -step)
+        };
         project.write(&format!("run_{run}/train.jsonl"), (0..steps).map(line).collect::<String>());
         project.refresh();
     }
@@ -34,7 +36,10 @@ fn predicates_on_run_key_and_step_reach_the_files() {
     let none = plan(&project, "select value from metrics where step > 300");
     assert_eq!(files_scanned(&none), 0, "{none}");
     let key = plan(&project, "select value from metrics where key = 'loss' and step between 10 and 20");
-    assert!(key.contains("predicate=key") || key.contains("predicate=") && key.contains("pruning_predicate="), "{key}");
+    assert!(
+        key.contains("predicate=key") || key.contains("predicate=") && key.contains("pruning_predicate="),
+        "{key}"
+    );
     let unknown = plan(&project, "select value from metrics where key = 'zzz'");
     assert_eq!(files_scanned(&unknown), 0, "{unknown}");
 }
@@ -52,7 +57,10 @@ fn a_query_that_touches_no_overlap_has_no_extra_filter_or_sort() {
     project.append("run_0/train.jsonl", "{\"step\": 100, \"loss\": 0.5}\n{\"step\": 101, \"loss\": 0.25}\n");
     project.refresh();
     let resumed = plan(&project, &sql);
-    assert!(!resumed.contains("Window") && !resumed.contains("Join") && !resumed.contains("Aggregate"), "{resumed}");
+    assert!(
+        !resumed.contains("Window") && !resumed.contains("Join") && !resumed.contains("Aggregate"),
+        "{resumed}"
+    );
     assert_eq!(project.column(&format!("select value from metrics where run_id = '{id}' and key = 'loss' and step in (100, 101) order by step")), ["0.5", "0.25"]);
     assert_eq!(project.column("select count(*) from metrics where key = 'loss'"), ["300"]);
 }
@@ -65,19 +73,30 @@ fn nan_is_never_lost_in_statistics() {
     project.write("train.jsonl", values.iter().enumerate().map(line).collect::<String>());
     project.refresh();
     let one = |sql: &str| project.column(sql)[0].clone();
-    assert_eq!(project.column("select value from metrics order by step"), ["1.0", "NaN", "1.0", "1.0", "Infinity", "-Infinity", "7.0"]);
+    assert_eq!(
+        project.column("select value from metrics order by step"),
+        ["1.0", "NaN", "1.0", "1.0", "Infinity", "-Infinity", "7.0"]
+    );
     assert_eq!(one("select count(*) from metrics where isnan(value)"), "1");
     assert_eq!(one("select count(*) from metrics where isnan(value) and step >= 1"), "1");
     assert_eq!(one("select max(value) from metrics"), "NaN");
     assert_eq!(one("select max(value) from metrics where step < 4"), "NaN");
     assert_eq!(one("select max(finite(value)) from metrics"), "7.0");
     assert_eq!(one("select min(finite(value)) from metrics where step > 0"), "1.0");
-    assert_eq!(one("select count(*) from metrics where value > 5"), "3", "7, Infinity, and NaN which sorts last");
+    assert_eq!(
+        one("select count(*) from metrics where value > 5"),
+        "3",
+        "7, Infinity, and NaN which sorts last"
+    );
     assert_eq!(one("select count(*) from metrics where value > 5 and step > 1"), "2");
-    let summary = &project.ask("select count, nan_count, inf_count, min, max, best, mean, last from summary")[0];
+    let summary =
+        &project.ask("select count, nan_count, inf_count, min, max, best, mean, last from summary")[0];
     assert_eq!(summary["count"], 7);
     assert_eq!((&summary["nan_count"], &summary["inf_count"]), (&1.into(), &2.into()));
-    assert_eq!((&summary["min"], &summary["max"], &summary["best"], &summary["mean"]), (&1.0.into(), &7.0.into(), &1.0.into(), &2.5.into()));
+    assert_eq!(
+        (&summary["min"], &summary["max"], &summary["best"], &summary["mean"]),
+        (&1.0.into(), &7.0.into(), &1.0.into(), &2.5.into())
+    );
 }
 
 #[test]
@@ -102,7 +121,13 @@ fn only_statements_that_read_are_run() {
     for sql in ["select * from '/etc/passwd'", "select input_file_name()", "select * from read_csv('x')"] {
         assert!(ask(&workspace, sql).is_err(), "{sql}");
     }
-    for sql in ["select 1", "with t as (select 1 as x) select x from t", "explain select 1", "show tables", "describe runs"] {
+    for sql in [
+        "select 1",
+        "with t as (select 1 as x) select x from t",
+        "explain select 1",
+        "show tables",
+        "describe runs",
+    ] {
         assert!(!ask(&workspace, sql).unwrap().is_empty(), "{sql}");
     }
 }
@@ -129,19 +154,39 @@ fn each_function_answers_over_real_curves() {
     let project = Project::of("jsonl");
     project.refresh();
     let one = |sql: &str| project.column(sql)[0].clone();
-    let on = |name: &str, key: &str| format!("from metrics join runs using (run_id) where runs.name = '{name}' and key = '{key}'");
+    let on = |name: &str, key: &str| {
+        format!("from metrics join runs using (run_id) where runs.name = '{name}' and key = '{key}'")
+    };
     let points = one(&format!("select cardinality(lttb(step, value, 100)) {}", on("long", "loss")));
     assert_eq!(points, "100");
-    let m4: i64 = one(&format!("select cardinality(m4(step, value, 50)) {}", on("long", "loss"))).parse().unwrap();
+    let m4: i64 =
+        one(&format!("select cardinality(m4(step, value, 50)) {}", on("long", "loss"))).parse().unwrap();
     assert!((100..=201).contains(&m4), "{m4}");
-    assert_eq!(one(&format!("select cardinality(minmax_lttb(step, value, 100)) {}", on("long", "loss"))), "100");
+    assert_eq!(
+        one(&format!("select cardinality(minmax_lttb(step, value, 100)) {}", on("long", "loss"))),
+        "100"
+    );
     let spark = one(&format!("select sparkline(step, value, 8) {}", on("overfit", "loss")));
     assert!(spark.ends_with(" ↓") && spark.chars().count() == 10, "{spark}");
     assert!(one(&format!("select sparkline(step, value) {}", on("nan", "loss"))).contains('×'));
-    let best = &project.ask("select min_step from summary join runs using (run_id) where name = 'long' and key = 'val_loss'")[0];
-    assert_eq!(one(&format!("select arg_min(step, value) {}", on("long", "val_loss"))), best["min_step"].to_string());
-    assert_eq!(one(&format!("select min_by(step, value) {}", on("long", "val_loss"))), best["min_step"].to_string());
-    assert_eq!(one(&format!("select first_nan(step, value) {}", on("nan", "loss"))), one(&format!("select min(step) {} and (isnan(value) or abs(value) = cast('Infinity' as double))", on("nan", "loss"))));
+    let best = &project.ask(
+        "select min_step from summary join runs using (run_id) where name = 'long' and key = 'val_loss'",
+    )[0];
+    assert_eq!(
+        one(&format!("select arg_min(step, value) {}", on("long", "val_loss"))),
+        best["min_step"].to_string()
+    );
+    assert_eq!(
+        one(&format!("select min_by(step, value) {}", on("long", "val_loss"))),
+        best["min_step"].to_string()
+    );
+    assert_eq!(
+        one(&format!("select first_nan(step, value) {}", on("nan", "loss"))),
+        one(&format!(
+            "select min(step) {} and (isnan(value) or abs(value) = cast('Infinity' as double))",
+            on("nan", "loss")
+        ))
+    );
     let smooth = project.ask(&format!(
         "select step, value, ema(value, 0.1) over (partition by run_id, key order by step) as smooth {} order by step limit 3",
         on("long", "loss")
@@ -182,7 +227,8 @@ fn history_and_wide_align_metrics_on_one_step_column() {
 fn secrets_are_masked_unless_asked_for() {
     let project = Project::empty();
     project.write("run/train.jsonl", "{\"step\": 0, \"loss\": 1}\n{\"step\": 1, \"loss\": 0.5}\n");
-    project.write("run/config.json", "{\"lr\": 0.1, \"wandb\": {\"api_key\": \"abcdef\"}, \"max_tokens\": 7}");
+    project
+        .write("run/config.json", "{\"lr\": 0.1, \"wandb\": {\"api_key\": \"abcdef\"}, \"max_tokens\": 7}");
     project.refresh();
     let config = project.ask("select key, value from configs order by key");
     assert_eq!(config[2]["value"], "***");
@@ -198,7 +244,9 @@ fn a_query_that_takes_too_long_is_stopped() {
         timeout: Some(std::time::Duration::from_millis(200)),
         ..Options::default()
     };
-    let error = ask(&Workspace::open(options).unwrap(), "select count(*) from generate_series(1, 100000000000)").unwrap_err();
+    let error =
+        ask(&Workspace::open(options).unwrap(), "select count(*) from generate_series(1, 100000000000)")
+            .unwrap_err();
     assert!(error.contains("longer than 0.2 s"), "{error}");
 }
 

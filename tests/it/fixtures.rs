@@ -36,7 +36,10 @@ impl Tables {
         let summary = project.ask("select * from summary");
         let mut configs: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
         for row in project.ask("select * from configs") {
-            configs.entry(field(&row, "run_id")).or_default().insert(field(&row, "key"), field(&row, "value"));
+            configs
+                .entry(field(&row, "run_id"))
+                .or_default()
+                .insert(field(&row, "key"), field(&row, "value"));
         }
         Self {
             runs: runs.into_iter().map(|row| (field(&row, "path"), row)).collect(),
@@ -95,7 +98,8 @@ fn check_metrics(tables: &Tables, run_id: &str, metrics: &Map<String, Value>, al
         check_metric(tables, run_id, key, wanted);
     }
     let logged = |row: &Value| row["count"].as_i64().unwrap() > 0;
-    let keys = tables.summary.iter().filter(|((run, _), row)| run == run_id && logged(row)).map(|((_, key), _)| key);
+    let keys =
+        tables.summary.iter().filter(|((run, _), row)| run == run_id && logged(row)).map(|((_, key), _)| key);
     for key in keys {
         let known = metrics.contains_key(key) || key.starts_with("system/") || also.contains(&key.as_str());
         assert!(known, "{run_id}: {key} is no metric by the producer's reader");
@@ -116,7 +120,9 @@ fn check_config(tables: &Tables, run_id: &str, wanted: &Value) {
         let text = got.get(key).unwrap_or_else(|| panic!("{run_id}: config {key} is missing: {got:?}"));
         let equal = match (text.parse::<f64>(), value.as_f64()) {
             (Ok(a), Some(b)) => a == b,
-            _ => serde_json::from_str::<Value>(text).is_ok_and(|v| v == *value) || *text == config_text(value),
+            _ => {
+                serde_json::from_str::<Value>(text).is_ok_and(|v| v == *value) || *text == config_text(value)
+            }
         };
         assert!(equal, "{run_id}: config {key} is {text}, expected {value}");
     }
@@ -141,7 +147,11 @@ fn wandb_logs_are_what_the_producer_says() {
                 assert_eq!(run[column], wanted[name], "{id} {column}");
             }
             assert_eq!(run["state"], wandb_state(wanted), "{id}");
-            assert_eq!(run["exit_code"], wanted["exit"].get("exit_code").cloned().unwrap_or(Value::Null), "{id}");
+            assert_eq!(
+                run["exit_code"],
+                wanted["exit"].get("exit_code").cloned().unwrap_or(Value::Null),
+                "{id}"
+            );
             assert_eq!(run["tags"], wanted["tags"], "{id} tags");
             let none_if_empty = |value: &Value| if value == "" { Value::Null } else { value.clone() };
             assert_eq!(run["notes"], none_if_empty(&wanted["notes"]), "{id} notes");
@@ -167,7 +177,8 @@ fn wandb_state(wanted: &Value) -> &'static str {
 }
 
 fn check_alerts(project: &Project, id: &str, wanted: &Value) {
-    let sql = format!("select title, text, upper(level) as level from alerts where run_id = '{id}' order by seq");
+    let sql =
+        format!("select title, text, upper(level) as level from alerts where run_id = '{id}' order by seq");
     let got: Vec<Value> = project.ask(&sql);
     assert_eq!(Value::Array(got), *wanted, "{id} alerts");
 }
@@ -175,7 +186,10 @@ fn check_alerts(project: &Project, id: &str, wanted: &Value) {
 fn check_resumed(tables: &Tables, wanted: &Value) {
     let id = wanted["run_id"].as_str().unwrap();
     let run = tables.run(wanted["paths"].as_array().unwrap().last().unwrap().as_str().unwrap());
-    assert_eq!((&run["run_id"], &run["segment_count"], &run["state"]), (&id.into(), &2.into(), &"finished".into()));
+    assert_eq!(
+        (&run["run_id"], &run["segment_count"], &run["state"]),
+        (&id.into(), &2.into(), &"finished".into())
+    );
     check_metrics(tables, id, wanted["metrics"].as_object().unwrap(), &[]);
 }
 
@@ -183,8 +197,10 @@ fn check_resumed(tables: &Tables, wanted: &Value) {
 fn the_killed_run_was_running_until_its_silence_was_too_long() {
     let mut project = Project::of("wandb");
     project.refresh();
-    let state = |project: &Project| project.column("select state from runs where run_id = 'pubkill'")[0].clone();
-    let last_ms = project.ask("select cast(max(updated_at) as bigint) as t from runs where run_id = 'pubkill'");
+    let state =
+        |project: &Project| project.column("select state from runs where run_id = 'pubkill'")[0].clone();
+    let last_ms =
+        project.ask("select cast(max(updated_at) as bigint) as t from runs where run_id = 'pubkill'");
     project.now_ms = last_ms[0]["t"].as_i64().unwrap() + 9 * 60_000;
     assert_eq!(state(&project), "running");
     project.now_ms += 2 * 60_000;
@@ -252,7 +268,8 @@ fn check_text(project: &Project, id: &str, tag: &str, wanted: &Value) {
 
 /// What a START event takes back is still in `metrics_raw`.
 fn check_purge(project: &Project, tables: &Tables, expected: &Value) {
-    let run = expected["runs"].as_array().unwrap().iter().find(|run| run["path"] == "runs/resume-purge").unwrap();
+    let run =
+        expected["runs"].as_array().unwrap().iter().find(|run| run["path"] == "runs/resume-purge").unwrap();
     let id = tables.run_id("runs/resume-purge");
     for (key, metric) in run["metrics_unpurged"].as_object().unwrap() {
         let sql = format!(

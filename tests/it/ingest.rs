@@ -9,7 +9,10 @@ fn lines(steps: std::ops::Range<i64>, offset: f64) -> String {
     let line = |step: i64| {
         let loss = offset + 4.0 / (1.0 + step as f64);
         let val = if step % 10 == 0 { format!(", \"val_loss\": {}", loss + 0.1) } else { String::new() };
-        format!("{{\"step\": {step}, \"loss\": {loss}, \"lr\": 0.001{val}, \"time\": {}}}\n", 1_760_000_000 + step)
+        format!(
+            "{{\"step\": {step}, \"loss\": {loss}, \"lr\": 0.001{val}, \"time\": {}}}\n",
+            1_760_000_000 + step
+        )
     };
     steps.map(line).collect()
 }
@@ -73,9 +76,11 @@ fn a_resume_rewrites_no_file_and_the_last_arrival_counts() {
     assert_eq!(before[0].path, after[0].path);
     assert_eq!(after.len(), 2);
     assert_eq!(after[0].hidden_count, 100 * 2 + 10);
-    let row = &project.ask("select count(*) as n, count(distinct step) as steps from metrics where key = 'loss'")[0];
+    let row = &project
+        .ask("select count(*) as n, count(distinct step) as steps from metrics where key = 'loss'")[0];
     assert_eq!((&row["n"], &row["steps"]), (&1_200.into(), &1_200.into()));
-    let values = project.ask("select step, value from metrics where key = 'loss' and step in (899, 900) order by step");
+    let values = project
+        .ask("select step, value from metrics where key = 'loss' and step in (899, 900) order by step");
     assert_eq!(values[0]["value"], 1.0 + 4.0 / 900.0);
     assert_eq!(values[1]["value"], 2.0 + 4.0 / 901.0);
     let raw = &project.ask("select count(*) as n, count(*) filter (where superseded) as s, max(segment) as m from metrics_raw where key = 'loss'")[0];
@@ -90,7 +95,8 @@ fn overlaps_survive_flushes_and_compaction() {
         project.append("train.jsonl", lines(start..1_200, offset));
         project.refresh();
     }
-    let row = &project.ask("select count(*) as n, min(value) as low from metrics where key = 'loss' and step >= 300")[0];
+    let row = &project
+        .ask("select count(*) as n, min(value) as low from metrics where key = 'loss' and step >= 300")[0];
     assert_eq!(row["n"], 900);
     assert!(row["low"].as_f64().unwrap() >= 3.0);
     assert_eq!(project.everything(), read_at_once(&project));
@@ -105,7 +111,10 @@ fn a_step_logged_again_in_the_next_refresh_is_replaced() {
         project.refresh();
     }
     let row = &project.ask("select last, last_step, count, max from summary where key = 'loss'")[0];
-    assert_eq!((&row["last"], &row["last_step"], &row["count"], &row["max"]), (&29.0.into(), &50.into(), &51.into(), &29.0.into()));
+    assert_eq!(
+        (&row["last"], &row["last_step"], &row["count"], &row["max"]),
+        (&29.0.into(), &50.into(), &51.into(), &29.0.into())
+    );
     assert_eq!(project.everything(), read_at_once(&project));
 }
 
@@ -116,7 +125,8 @@ fn a_truncated_a_rewritten_and_a_deleted_log() {
     project.write("b/train.jsonl", lines(0..500, 2.0));
     project.refresh();
     let count = |project: &Project| {
-        project.column("select count(*) from metrics m join runs r using (run_id) where r.path like 'a/%'")[0].clone()
+        project.column("select count(*) from metrics m join runs r using (run_id) where r.path like 'a/%'")[0]
+            .clone()
     };
     assert_eq!(count(&project), "1050");
     project.write("a/train.jsonl", lines(0..100, 1.0));
@@ -176,7 +186,8 @@ fn many_runs_in_one_refresh() {
     assert_eq!((&row["name"], &row["number"]), (&"run_299".into(), &299.0.into()));
     project.write("sweep/run_007/config.json", "{\"lr\": 0.5, \"wd\": 1}");
     assert!(project.refresh().read_bytes < 100);
-    let configs = "select key, value from configs c join runs r using (run_id) where name = 'run_007' order by key";
+    let configs =
+        "select key, value from configs c join runs r using (run_id) where name = 'run_007' order by key";
     assert_eq!(project.ask(configs).len(), 2);
     assert_eq!(project.column("select count(*) from configs"), ["301"]);
 }
@@ -187,7 +198,9 @@ fn a_metric_without_steps_is_indexed_by_arrival_until_it_has_some() {
     let row = |step: i64, k: i64| format!("{{\"step\": {step}, \"loss\": {k}.5}}\n");
     project.write("train.jsonl", (0..5).map(|k| row(0, k)).collect::<String>());
     project.refresh();
-    let axis = |project: &Project| project.ask("select axis, count, last_step from summary where key = 'loss'")[0].clone();
+    let axis = |project: &Project| {
+        project.ask("select axis, count, last_step from summary where key = 'loss'")[0].clone()
+    };
     assert_eq!(axis(&project)["axis"], "index");
     assert_eq!(axis(&project)["count"], 5);
     project.append("train.jsonl", row(0, 5));
@@ -204,7 +217,8 @@ fn a_metric_without_steps_is_indexed_by_arrival_until_it_has_some() {
 fn ids_that_clash_bear_a_hash_and_do_not_depend_on_order() {
     let source = data("wandb/tiny-lm/wandb/offline-run-20261120_175130-pubsweep0");
     let project = Project::empty();
-    let target = |team: &str| project.root().join(format!("{team}/wandb/offline-run-20261120_175130-pubsweep0"));
+    let target =
+        |team: &str| project.root().join(format!("{team}/wandb/offline-run-20261120_175130-pubsweep0"));
     for team in ["b", "a"] {
         fs::create_dir_all(target(team)).unwrap();
         crate::common::copy(&source, &target(team));
@@ -212,7 +226,10 @@ fn ids_that_clash_bear_a_hash_and_do_not_depend_on_order() {
     }
     let ids = project.column("select run_id from runs order by path");
     assert_eq!(ids.len(), 2);
-    assert!(ids.iter().all(|id| id.starts_with("pubsweep0~") && id.len() == "pubsweep0~".len() + 8), "{ids:?}");
+    assert!(
+        ids.iter().all(|id| id.starts_with("pubsweep0~") && id.len() == "pubsweep0~".len() + 8),
+        "{ids:?}"
+    );
     assert_eq!(project.everything(), read_at_once(&project));
     fs::remove_dir_all(project.root().join("a")).unwrap();
     project.refresh();
@@ -225,7 +242,10 @@ fn a_bad_file_never_stops_the_others() {
     project.write("good.jsonl", lines(0..20, 1.0));
     project.write("bad/run-x.wandb", b"\x3aW&B\xe1\xbe\x00garbage that is no record at all");
     project.write("bad/events.out.tfevents.1.host", [7u8; 4_000]);
-    project.write("bad/random.jsonl", (0..5_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>());
+    project.write(
+        "bad/random.jsonl",
+        (0..5_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect::<Vec<_>>(),
+    );
     project.write("empty.jsonl", "");
     let outcome = project.refresh();
     assert_eq!(project.column("select count(*) from metrics where key = 'loss'"), ["20"], "{outcome:?}");
@@ -247,7 +267,11 @@ fn a_cache_of_another_version_or_a_broken_one_is_rebuilt() {
     for suffix in ["-wal", "-shm"] {
         let _ = fs::remove_file(project.root().join(format!(".runq/catalog.sqlite{suffix}")));
     }
-    fs::write(project.root().join(".runq/catalog.sqlite"), "this is no database, but it is long enough to be read as one").unwrap();
+    fs::write(
+        project.root().join(".runq/catalog.sqlite"),
+        "this is no database, but it is long enough to be read as one",
+    )
+    .unwrap();
     project.refresh();
     assert_eq!(project.column("select count(*) from metrics where key = 'loss'"), ["100"]);
 }

@@ -39,7 +39,21 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("workspace", &["ingest", "store", "engine", "settings", "sources", "records"]),
     ("surfaces", &["workspace", "report", "records", "engine"]),
     ("main", &["surfaces"]),
-    ("lib", &["engine", "error", "ingest", "records", "report", "settings", "sources", "store", "surfaces", "workspace"]),
+    (
+        "lib",
+        &[
+            "engine",
+            "error",
+            "ingest",
+            "records",
+            "report",
+            "settings",
+            "sources",
+            "store",
+            "surfaces",
+            "workspace",
+        ],
+    ),
 ];
 
 #[test]
@@ -69,7 +83,12 @@ fn surfaces_know_only_the_words_of_the_layers_below() {
             for layer in ["engine::", "records::"] {
                 let Some((_, used)) = line.split_once(&format!("crate::{layer}")) else { continue };
                 let used = format!("{layer}{used}");
-                assert!(open.iter().any(|name| used.starts_with(name)), "{}: {}", file.display(), line.trim());
+                assert!(
+                    open.iter().any(|name| used.starts_with(name)),
+                    "{}: {}",
+                    file.display(),
+                    line.trim()
+                );
             }
         }
     }
@@ -89,7 +108,8 @@ fn only_the_sources_know_no_parquet_and_only_the_engine_knows_datafusion() {
         let text = fs::read_to_string(&file).unwrap();
         for (_, words) in forbidden.iter().filter(|(name, _)| *name == layer) {
             for word in *words {
-                let uses = text.lines().find(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+                let uses =
+                    text.lines().find(|line| line.contains(word) && !line.trim_start().starts_with("//"));
                 assert!(uses.is_none(), "{}: {}", file.display(), uses.unwrap());
             }
         }
@@ -112,7 +132,9 @@ fn functions_stay_readable() {
             *depth += line.matches('{').count() as i64 - line.matches('}').count() as i64;
             if *depth <= 0 && line.contains('}') {
                 // Flat tables (schemas, views, help, matches) are exempt by name.
-                let is_table = ["definitions", "fn runs()", "fn global", "fn arguments"].iter().any(|n| name.contains(n));
+                let is_table = ["definitions", "fn runs()", "fn global", "fn arguments"]
+                    .iter()
+                    .any(|n| name.contains(n));
                 if number - *start > 70 && !is_table {
                     long.push(format!("{}:{}: {} lines", file.display(), *start + 1, number - *start + 1));
                 }

@@ -25,8 +25,9 @@ impl Source for Wandb {
         "wandb"
     }
 
-    fn writes_ends(&self) -> bool {
-        true
+    /// Only the transaction log has an exit record; runs without one leave nothing to tell their end.
+    fn writes_ends(&self, logs: &RunLogs) -> bool {
+        logs.inputs.iter().any(|input| input.path.ends_with(".wandb"))
     }
 
     fn may_claim(&self, path: &str) -> bool {

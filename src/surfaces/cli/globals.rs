@@ -62,6 +62,7 @@ impl Globals {
             memory_bytes: self.memory_bytes,
             timeout: self.timeout,
             show_secrets: self.show_secrets,
+            ..Options::default()
         }
     }
 

@@ -1,0 +1,365 @@
+//! Tables of metrics: Keras, Lightning, Ultralytics, timm, DeepSpeed and hand-made CSV. One header,
+//! one row a line; rows may be short, long, sparse or a repetition of the header.
+
+use super::json::{Fields, Json, parse_non_finite, parse_number_like};
+use super::lines::Lines;
+use super::rows::Tracker;
+use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict, judge};
+use crate::records::{Axis, Problem};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+const DELIMITERS: &[u8] = b",\t;";
+
+/// Files with this prefix are DeepSpeed's: one table a metric, steps count samples.
+const SAMPLES_PREFIX: &str = "Train_Samples_";
+
+/// Reader of tables.
+pub struct Csv;
+
+/// What is remembered over a resume.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct State {
+    rows: String,
+    header: Vec<String>,
+    delimiter: u8,
+    /// Whether long rows were told already.
+    told_long: bool,
+}
+
+impl Source for Csv {
+    fn name(&self) -> &'static str {
+        "csv"
+    }
+
+    fn may_claim(&self, path: &str) -> bool {
+        judge::has_extension(path, &["csv", "tsv"]) && !judge::is_other(path)
+    }
+
+    fn sniff(&self, _path: &str, head: &[u8]) -> Verdict {
+        sniff(head)
+    }
+
+    fn group(&self, files: &[LogFile]) -> Vec<RunLogs> {
+        group(files)
+    }
+
+    fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
+        let state: State = serde_json::from_str(&from.state).unwrap_or_default();
+        let mut rows = Tracker::load(&state.rows, sink);
+        rows.expect_no_config();
+        if is_samples(log.path) {
+            rows.set_unit(Axis::Samples);
+        }
+        let mut reader = Reader { state, rows, sink, count: from.row_count };
+        let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
+        while let Some(line) = lines.peek()?.filter(|line| line.ended) {
+            reader.count += 1;
+            if line.too_long {
+                reader.problem("the line is too long to be a row");
+            } else {
+                reader.line(line.bytes);
+            }
+            lines.pass();
+        }
+        let state = State { rows: reader.rows.save(), ..reader.state };
+        let state = serde_json::to_string(&state)?;
+        Ok(Resume { offset: lines.offset(), state, row_count: reader.count })
+    }
+}
+
+struct Reader<'s> {
+    state: State,
+    rows: Tracker,
+    sink: &'s mut dyn Sink,
+    count: u64,
+}
+
+impl Reader<'_> {
+    fn line(&mut self, line: &[u8]) {
+        let text = text_of(line);
+        if text.trim().is_empty() || text.starts_with('#') {
+            return;
+        }
+        if self.state.header.is_empty() {
+            self.state.delimiter = delimiter_of(&text);
+            self.state.header =
+                cells(&text, self.state.delimiter).iter().map(|cell| cell.trim().to_string()).collect();
+            return;
+        }
+        let cells = cells(&text, self.state.delimiter);
+        if is_header_again(&cells, &self.state.header) {
+            return;
+        }
+        if cells.len() > self.state.header.len() && !self.state.told_long {
+            self.state.told_long = true;
+            let message = format!("{} cells under a header of {}", cells.len(), self.state.header.len());
+            self.problem(&message);
+        }
+        self.rows.row(&row_of(&self.state.header, &cells), self.sink);
+    }
+
+    fn problem(&mut self, message: &str) {
+        let position = format!("line {}", self.count);
+        self.sink.problem(Problem { position, message: message.to_string() });
+    }
+}
+
+fn text_of(line: &[u8]) -> Cow<'_, str> {
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    match std::str::from_utf8(line) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(line),
+    }
+}
+
+/// The delimiter that splits a header most often.
+fn delimiter_of(header: &str) -> u8 {
+    let count = |delimiter: &u8| header.bytes().filter(|c| c == delimiter).count();
+    DELIMITERS.iter().rev().copied().max_by_key(count).unwrap_or(b',')
+}
+
+/// Cells of a line. Quotes are rare, so only lines with some take the long way.
+fn cells(line: &str, delimiter: u8) -> Vec<Cow<'_, str>> {
+    if !line.contains('"') {
+        return line.split(char::from(delimiter)).map(Cow::Borrowed).collect();
+    }
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter)
+        .from_reader(line.as_bytes());
+    let mut record = csv::StringRecord::new();
+    match reader.read_record(&mut record) {
+        Ok(true) => record.iter().map(|cell| Cow::Owned(cell.to_string())).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn is_header_again(cells: &[Cow<'_, str>], header: &[String]) -> bool {
+    cells.len() == header.len() && cells.iter().zip(header).all(|(cell, name)| cell.trim() == name)
+}
+
+/// Short rows lack their last cells, long rows lose what is beyond the header.
+fn row_of<'r>(header: &'r [String], cells: &'r [Cow<'_, str>]) -> Fields<'r> {
+    let pairs = header.iter().zip(cells).filter(|(name, _)| !name.is_empty());
+    pairs.map(|(name, cell)| (Cow::Borrowed(name.as_str()), cell_value(cell.trim()))).collect()
+}
+
+fn cell_value(cell: &str) -> Json<'_> {
+    if is_missing(cell) {
+        return Json::Null;
+    }
+    match parse_number_like(cell) {
+        Some(number) => Json::Number(number, cell.as_bytes()),
+        None if cell.len() <= 16 && parse_non_finite(cell).is_some() => Json::Null,
+        None => match cell {
+            "True" | "true" | "False" | "false" => Json::Bool(cell.starts_with(['T', 't'])),
+            _ if cell.starts_with('[') => Json::Array(Vec::new()),
+            _ => Json::String(Cow::Borrowed(cell)),
+        },
+    }
+}
+
+fn is_missing(cell: &str) -> bool {
+    matches!(cell, "" | "-" | "NA" | "N/A" | "n/a" | "None" | "none" | "null" | "NULL")
+}
+
+fn sniff(head: &[u8]) -> Verdict {
+    let is_cut = head.len() >= super::HEAD_BYTES;
+    let end = match memchr::memrchr(b'\n', head) {
+        Some(end) => end,
+        None if is_cut => return judge::other("a first line without end"),
+        None => 0,
+    };
+    let texts: Vec<_> = head.get(..end).unwrap_or_default().split(|c| *c == b'\n').map(text_of).collect();
+    let mut lines = texts.iter().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let Some(first) = lines.next() else { return Verdict::TooEarly };
+    let delimiter = delimiter_of(first);
+    let header: Vec<String> = cells(first, delimiter).iter().map(|cell| cell.trim().to_string()).collect();
+    if header.len() < 2 || header.iter().any(|name| parse_number_like(name).is_some()) {
+        return judge::other("no header");
+    }
+    let table: Vec<_> =
+        lines.map(|line| cells(line, delimiter)).filter(|row| !is_header_again(row, &header)).collect();
+    if table.is_empty() {
+        return if is_cut { judge::other("no rows") } else { Verdict::TooEarly };
+    }
+    let rows: Vec<Fields<'_>> = table.iter().map(|cells| row_of(&header, cells)).collect();
+    judge::judge(&rows, is_cut, judge::Shape::Table)
+}
+
+fn is_samples(path: &str) -> bool {
+    path.rsplit('/').next().is_some_and(|name| name.starts_with(SAMPLES_PREFIX))
+}
+
+/// One run a file, but for DeepSpeed's tables, which are one run a folder.
+fn group(files: &[LogFile]) -> Vec<RunLogs> {
+    let mut runs = Vec::new();
+    let mut folders: BTreeMap<&str, RunLogs> = BTreeMap::new();
+    for file in files {
+        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if !is_samples(&file.path) || folder.is_empty() {
+            runs.push(judge::one_run(&file.path));
+            continue;
+        }
+        let run = folders.entry(folder).or_insert_with(|| RunLogs {
+            name: folder.rsplit('/').next().map(str::to_string),
+            path: folder.to_string(),
+            identity: folder.to_string(),
+            inputs: Vec::new(),
+            ..judge::one_run(&file.path)
+        });
+        let path = file.path.clone();
+        run.inputs.push(RunInput { path, kind: InputKind::Log, role: String::new(), segment: 0 });
+    }
+    runs.extend(folders.into_values());
+    runs.sort_by(|a, b| a.path.cmp(&b.path));
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::sources::memory_sink::MemorySink;
+    use proptest::prelude::*;
+    use std::path::PathBuf;
+
+    fn data(path: &str) -> Vec<u8> {
+        std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/csv").join(path)).unwrap()
+    }
+
+    fn read(text: &str) -> MemorySink {
+        MemorySink::of(&Csv, "a.csv", text.as_bytes())
+    }
+
+    fn logged(path: &str) -> MemorySink {
+        let bytes = data(path);
+        assert!(matches!(Csv.sniff(path, &bytes), Verdict::Log { .. }), "{path}");
+        MemorySink::of(&Csv, path, &bytes)
+    }
+
+    #[test]
+    fn lightning() {
+        let sink = logged("lightning/clean/metrics.csv");
+        let count = |key: &str| {
+            let steps = sink.steps(key);
+            (steps.len(), steps.first().copied(), steps.last().copied())
+        };
+        assert_eq!(count("epoch"), (25, Some(4), Some(74)));
+        assert_eq!(count("grad_norm"), (15, Some(4), Some(74)));
+        assert_eq!(count("train_loss_step"), (15, Some(4), Some(74)));
+        assert_eq!(count("val_loss"), (5, Some(14), Some(74)));
+        assert_eq!(count("train_loss_epoch"), (5, Some(14), Some(74)));
+        assert_eq!(sink.metric("train_loss_step")[0], (4, 3.3621394634246826));
+        assert_eq!((sink.segment, sink.axes.len(), sink.texts.len()), (0, 0, 0));
+        assert!(
+            logged("lightning/nan/metrics.csv").metric("val_loss").iter().any(|(_, value)| value.is_nan())
+        );
+        assert_eq!(logged("lightning/resume/metrics.csv").steps("val_loss")[0], 44);
+    }
+
+    #[test]
+    fn keras() {
+        let sink = logged("keras/clean/training.csv");
+        assert_eq!(sink.steps("loss"), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(sink.axes.get("val_auc"), Some(&Axis::Epoch));
+        assert!(!sink.keys().contains(&"epoch".to_string()));
+        let resume = logged("keras/resume/training.csv");
+        assert_eq!((resume.steps("loss"), resume.segment), (vec![0, 1, 2, 2, 3, 4, 5], 0));
+        assert!(logged("keras/nan/training.csv").metric("loss").iter().any(|(_, value)| value.is_nan()));
+        let again = read("epoch,loss,val_loss\n0,3,NA\n1,2,3\n0,3,4\n1,2,4\n");
+        assert_eq!((again.segment, again.steps("val_loss")), (1, vec![1, 0, 1]));
+    }
+
+    #[test]
+    fn ultralytics() {
+        let sink = logged("ultralytics/detect/det_base/results.csv");
+        assert_eq!(sink.metric("metrics/mAP50(B)").len(), 4);
+        assert_eq!(sink.metric("time")[1], (2, 13.0341));
+        assert_eq!(sink.axes.get("time"), Some(&Axis::Epoch));
+        let padded = "               epoch,      train/box_loss,     val/box_loss\n                   0,              2.0066,            inf\n                   1,              1.5,            nan\n";
+        assert!(matches!(Csv.sniff("results.csv", padded.as_bytes()), Verdict::Log { .. }));
+        let sink = read(padded);
+        assert_eq!(sink.metric("train/box_loss"), [(0, 2.0066), (1, 1.5)]);
+        assert_eq!(sink.metric("val/box_loss")[0].1, f64::INFINITY);
+    }
+
+    #[test]
+    fn rows_of_all_kinds() {
+        let sink = read(
+            "# made by hand\nstep;loss;\"a \"\"b\"\";c\"\r\n1;2.5;7;x\r\nstep;loss;\"a \"\"b\"\";c\"\r\n2;1.5\r\n\r\n3;1;8;9;10\n4;1;8;y\n5;None;\"nan\";y\n6;1",
+        );
+        assert_eq!(sink.metric("loss"), [(1, 2.5), (2, 1.5), (3, 1.0), (4, 1.0)]);
+        assert_eq!(sink.steps("a \"b\";c"), [1, 3, 4, 5]);
+        assert_eq!(sink.problems.len(), 1);
+        let tabs = read("step\tloss\n1\t2\n");
+        assert_eq!(tabs.metric("loss"), [(1, 2.0)]);
+        let samples = MemorySink::of(&Csv, "j/Train_Samples_lr.csv", b"step,lr\n32,0.1\nstep,lr\n64,0.2\n");
+        assert_eq!((samples.steps("lr"), samples.axes["lr"]), (vec![32, 64], Axis::Samples));
+    }
+
+    #[test]
+    fn runs_are_named_and_grouped() {
+        let file = |path: &str| LogFile { path: path.into(), size_bytes: 1, marks: String::new() };
+        let paths = ["ds/job/Train_Samples_lr.csv", "ds/job/Train_Samples_train_loss.csv", "v0/metrics.csv"];
+        let runs = Csv.group(&paths.map(file));
+        let names: Vec<_> = runs.iter().map(|run| (run.name.as_deref().unwrap(), run.inputs.len())).collect();
+        assert_eq!(names, [("job", 2), ("v0", 1)]);
+    }
+
+    #[test]
+    fn too_early_and_other() {
+        for text in ["", "\n", "step,loss", "step,loss\n", "step,loss\n1,", "step,temperature\n1,2\n"] {
+            assert_eq!(Csv.sniff("a.csv", text.as_bytes()), Verdict::TooEarly, "{text}");
+        }
+        for text in ["1,2\n3,4\n", "loss\n1\n2\n"] {
+            assert!(matches!(Csv.sniff("a.csv", text.as_bytes()), Verdict::Other { .. }), "{text}");
+        }
+    }
+
+    #[test]
+    fn pieces_equal_the_whole() {
+        let text = "step,epoch,loss,note\n1,0,2.5,a\n\n2,0,nan,\"b,c\"\r\n0,1,7,é\n1,1,1,1,1\n1,0,3,b\nlast";
+        let samples = [
+            text.as_bytes().to_vec(),
+            data("lightning/resume/metrics.csv"),
+            data("keras/resume/training.csv"),
+        ];
+        for bytes in samples {
+            let mut whole = MemorySink::default();
+            let end = whole.read(&Csv, "a.csv", &bytes, Resume::default(), 1 << 20);
+            for cut in 0..=bytes.len() {
+                let mut pieces = MemorySink::default();
+                let middle = pieces.read(&Csv, "a.csv", &bytes[..cut], Resume::default(), 1 + cut % 7);
+                assert_eq!(pieces.read(&Csv, "a.csv", &bytes, middle, 3), end, "cut at {cut}");
+                assert_eq!(pieces, whole, "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn flipped_bytes_never_panic() {
+        let bytes = data("keras/clean/training.csv");
+        for at in 0..bytes.len() {
+            for flip in [1, 0x0e, 0x80] {
+                let mut bytes = bytes.clone();
+                bytes[at] ^= flip;
+                Csv.sniff("a.csv", &bytes);
+                MemorySink::of(&Csv, "a.csv", &bytes);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            MemorySink::of(&Csv, "a.csv", &bytes);
+            Csv.sniff("a.csv", &bytes);
+        }
+    }
+}

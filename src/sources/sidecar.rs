@@ -1,0 +1,309 @@
+//! Configuration that lies beside a log: `config.json`, `hparams.yaml`, `args.yaml` and their like.
+//! It is no format of its own: it is attached to the runs whose logs share its folder.
+
+use super::json::{Json, flatten, parse};
+use super::{InputKind, RunInput, RunLogs};
+use crate::records::ConfigValue;
+use anyhow::{Context, bail};
+use saphyr::{LoadableYamlNode, Scalar, Yaml};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// [`RunInput::role`] of a configuration document.
+pub const ROLE: &str = "config";
+
+/// Stem and extensions of configuration files; where keys repeat, later ones win.
+const NAMES: &[(&str, &[&str])] = &[
+    ("config", &["json", "yaml", "yml", "toml"]),
+    ("params", &["json", "yaml", "yml"]),
+    ("opt", &["yaml", "yml"]),
+    ("args", &["yaml", "yml", "json"]),
+    ("hyperparameters", &["json", "yaml", "yml", "toml"]),
+    ("hyp", &["yaml", "yml"]),
+    ("hparams", &["yaml", "yml", "json"]),
+];
+
+/// Configuration larger than this is something else.
+const MAX_BYTES: usize = 4 << 20;
+
+/// Nesting beyond this is refused.
+const MAX_DEPTH: usize = 100;
+
+/// Whether a path names a configuration file.
+pub fn is_config(path: &str) -> bool {
+    rank(path).is_some()
+}
+
+fn rank(path: &str) -> Option<(usize, usize)> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let (stem, extension) = name.rsplit_once('.')?;
+    let at = NAMES.iter().position(|(known, _)| *known == stem)?;
+    let extensions = NAMES.get(at)?.1;
+    Some((at, extensions.iter().position(|known| *known == extension)?))
+}
+
+/// Adds to each run the documents of `documents` that lie in the folder of one of its logs.
+pub fn attach(runs: &mut Vec<RunLogs>, documents: &[String]) {
+    let mut by_folder: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+    for path in documents.iter().filter(|path| is_config(path)) {
+        by_folder.entry(folder(path)).or_default().push(path);
+    }
+    for found in by_folder.values_mut() {
+        found.sort_by_key(|path| rank(path));
+    }
+    for run in runs {
+        let mut folders: Vec<String> = Vec::new();
+        for input in run.inputs.iter().filter(|input| input.kind == InputKind::Log) {
+            let folder = folder(&input.path).to_string();
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
+        }
+        let found = folders.iter().filter_map(|folder| by_folder.get(folder.as_str())).flatten();
+        let inputs = found.map(|path| RunInput {
+            path: path.to_string(),
+            kind: InputKind::Document,
+            role: ROLE.to_string(),
+            segment: 0,
+        });
+        run.inputs.extend(inputs.collect::<Vec<_>>());
+    }
+}
+
+fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Reads hyperparameters from a document, nested names joined with `.`. `path` tells the format.
+pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, ConfigValue)>> {
+    if bytes.len() > MAX_BYTES {
+        bail!("{} bytes are too many for a configuration", bytes.len());
+    }
+    let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
+    let extension = path.rsplit('.').next().unwrap_or_default();
+    let mut values = Vec::new();
+    let mut take = |value: &Json<'_>| {
+        flatten("", value, &mut |key, value| values.push((key.to_string(), value.to_config())))
+    };
+    match extension {
+        "json" => match parse(text.as_bytes()) {
+            Ok((value @ Json::Object(_), _)) => take(&value),
+            Ok(_) => bail!("expected a JSON object"),
+            Err(fault) => bail!("no JSON: {fault:?}"),
+        },
+        "toml" => take(&toml_value(&toml::Value::Table(text.parse().context("no TOML")?), 0)),
+        _ => take(&yaml(&text)?),
+    }
+    values.retain(|(key, _)| !key.is_empty());
+    Ok(values)
+}
+
+fn yaml(text: &str) -> anyhow::Result<Json<'static>> {
+    if text.lines().any(nests_in_one_line) {
+        bail!("nested too deeply");
+    }
+    // Python's own tags are not in the schema that `!!` stands for; as local tags they are ignored.
+    let text = text.replace("!!python/", "!python/");
+    let documents = Yaml::load_from_str(&text).context("no YAML")?;
+    match documents.first().map(|document| yaml_value(document, 0)) {
+        Some(value @ Json::Object(_)) => Ok(value),
+        None | Some(Json::Null) => Ok(Json::Object(Vec::new())),
+        Some(_) => bail!("expected a YAML mapping"),
+    }
+}
+
+/// `- - - - ...` opens a list with each dash.
+fn nests_in_one_line(line: &str) -> bool {
+    let opens = line.bytes().take_while(|c| matches!(c, b'-' | b'?' | b':' | b' ')).filter(|c| *c != b' ');
+    opens.count() > MAX_DEPTH && line.contains("- -")
+}
+
+fn yaml_value(value: &Yaml<'_>, depth: usize) -> Json<'static> {
+    match value {
+        _ if depth > MAX_DEPTH => Json::Null,
+        Yaml::Value(scalar) => yaml_scalar(scalar),
+        Yaml::Sequence(items) => Json::Array(items.iter().map(|item| yaml_value(item, depth + 1)).collect()),
+        Yaml::Mapping(fields) => Json::Object(
+            fields
+                .iter()
+                .map(|(key, value)| (Cow::Owned(yaml_key(key)), yaml_value(value, depth + 1)))
+                .collect(),
+        ),
+        Yaml::Tagged(tag, inner) => match yaml_value(inner, depth + 1) {
+            // `!python/name:torch.nn.ReLU ''`: the name is the value.
+            Json::String(text) if text.is_empty() => name_of_tag(&tag.suffix),
+            Json::Null => name_of_tag(&tag.suffix),
+            inner => inner,
+        },
+        Yaml::Representation(text, ..) => Json::String(Cow::Owned(text.to_string())),
+        Yaml::Alias(_) | Yaml::BadValue => Json::Null,
+    }
+}
+
+fn name_of_tag(suffix: &str) -> Json<'static> {
+    let name = suffix.rsplit(':').next().unwrap_or(suffix);
+    Json::String(Cow::Owned(name.to_string()))
+}
+
+fn yaml_key(key: &Yaml<'_>) -> String {
+    match yaml_value(key, 0) {
+        Json::String(text) => text.into_owned(),
+        other => other.to_text(),
+    }
+}
+
+fn yaml_scalar(scalar: &Scalar<'_>) -> Json<'static> {
+    match scalar {
+        Scalar::Null => Json::Null,
+        Scalar::Boolean(flag) => Json::Bool(*flag),
+        Scalar::Integer(number) => integer(*number),
+        Scalar::FloatingPoint(number) => Json::Number(number.into_inner(), b""),
+        Scalar::String(text) => Json::String(Cow::Owned(text.to_string())),
+    }
+}
+
+/// Whole numbers that a double cannot hold stay exact as text.
+fn integer(number: i64) -> Json<'static> {
+    match number.unsigned_abs() <= 1 << 53 {
+        true => Json::Number(number as f64, b""),
+        false => Json::String(Cow::Owned(number.to_string())),
+    }
+}
+
+fn toml_value(value: &toml::Value, depth: usize) -> Json<'static> {
+    match value {
+        _ if depth > MAX_DEPTH => Json::Null,
+        toml::Value::String(text) => Json::String(Cow::Owned(text.clone())),
+        toml::Value::Integer(number) => integer(*number),
+        toml::Value::Float(number) => Json::Number(*number, b""),
+        toml::Value::Boolean(flag) => Json::Bool(*flag),
+        toml::Value::Datetime(time) => Json::String(Cow::Owned(time.to_string())),
+        toml::Value::Array(items) => {
+            Json::Array(items.iter().map(|item| toml_value(item, depth + 1)).collect())
+        }
+        toml::Value::Table(fields) => Json::Object(
+            fields
+                .iter()
+                .map(|(key, value)| (Cow::Owned(key.clone()), toml_value(value, depth + 1)))
+                .collect(),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::*;
+    use crate::sources::judge;
+    use proptest::prelude::*;
+
+    fn texts(path: &str, text: &str) -> Vec<(String, String, Option<f64>)> {
+        let values = read_config(path, text.as_bytes()).unwrap();
+        values.into_iter().map(|(key, value)| (key, value.text, value.number)).collect()
+    }
+
+    fn expected(values: &[(&str, &str, Option<f64>)]) -> Vec<(String, String, Option<f64>)> {
+        values.iter().map(|(key, text, number)| (key.to_string(), text.to_string(), *number)).collect()
+    }
+
+    #[test]
+    fn formats() {
+        let json = r#"{"lr": 1e-4, "model": {"name": "gpt", "tied": false, "dims": [1, 2]}, "x": null}"#;
+        let flat = expected(&[
+            ("lr", "1e-4", Some(1e-4)),
+            ("model.name", "gpt", None),
+            ("model.tied", "false", None),
+            ("model.dims", "[1, 2]", None),
+            ("x", "null", None),
+        ]);
+        assert_eq!(texts("a/config.json", json), flat);
+        let toml = "lr = 0.5\nwhen = 2026-01-02\n[model]\nlayers = 3\nname = 'gpt'\n";
+        let flat = expected(&[
+            ("lr", "0.5", Some(0.5)),
+            ("when", "2026-01-02", None),
+            ("model.layers", "3", Some(3.0)),
+            ("model.name", "gpt", None),
+        ]);
+        let mut read = texts("config.toml", toml);
+        read.sort_by(|a, b| flat.iter().position(|v| v.0 == a.0).cmp(&flat.iter().position(|v| v.0 == b.0)));
+        assert_eq!(read, flat);
+        assert_eq!(texts("config.json", "{\"lr\": NaN}")[0].1, "NaN");
+    }
+
+    #[test]
+    fn yaml_of_python() {
+        let text = concat!(
+            "lr: 1e-4\nbetas: !!python/tuple\n- 0.9\n- 0.999\nact: !!python/name:torch.nn.ReLU ''\n",
+            "path: !!python/object/apply:pathlib.PosixPath\n- /\n- data\nname: 'x'\nseed: 7\nnested:\n  b:\n    c: x\n",
+            "nan: .nan\nargs: !!python/object:argparse.Namespace\n  lr: 0.5\nid: 123456789012345678\nempty: {}\nnone:\n",
+        );
+        let flat = expected(&[
+            ("lr", "0.0001", Some(1e-4)),
+            ("betas", "[0.9, 0.999]", None),
+            ("act", "torch.nn.ReLU", None),
+            ("path", "[\"/\", \"data\"]", None),
+            ("name", "x", None),
+            ("seed", "7", Some(7.0)),
+            ("nested.b.c", "x", None),
+        ]);
+        let read = texts("hparams.yaml", text);
+        assert_eq!(read[..7], flat[..]);
+        assert!(
+            read.iter().any(|(key, text, number)| key == "nan" && text == "NaN" && number.unwrap().is_nan())
+        );
+        assert!(read.contains(&("args.lr".into(), "0.5".into(), Some(0.5))));
+        assert!(read.contains(&("id".into(), "123456789012345678".into(), None)));
+        assert!(read.contains(&("none".into(), "null".into(), None)));
+    }
+
+    #[test]
+    fn real_documents() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/csv");
+        let args = std::fs::read(folder.join("ultralytics/detect/det_base/args.yaml")).unwrap();
+        assert!(read_config("args.yaml", &args).unwrap().len() > 100);
+        let hparams = std::fs::read(folder.join("lightning/clean/hparams.yaml")).unwrap();
+        assert_eq!(read_config("hparams.yaml", &hparams).unwrap().len(), 10);
+    }
+
+    #[test]
+    fn nonsense_is_an_error_or_nothing() {
+        assert_eq!(read_config("config.yaml", b" \n").unwrap(), []);
+        for (path, text) in
+            [("config.json", "[1]"), ("config.json", "{"), ("config.yaml", "- 1"), ("config.yaml", "a: [")]
+        {
+            assert!(read_config(path, text.as_bytes()).is_err(), "{path} {text}");
+        }
+        for text in ["[".repeat(100_000), "- ".repeat(100_000), "{a: ".repeat(10_000)] {
+            assert!(read_config("config.yaml", text.as_bytes()).is_err());
+            assert!(read_config("config.toml", format!("a = {text}").as_bytes()).is_err());
+        }
+    }
+
+    #[test]
+    fn documents_go_to_the_runs_of_their_folder() {
+        let mut runs =
+            vec![judge::one_run("a/log.jsonl"), judge::one_run("b/log.jsonl"), judge::one_run("c.csv")];
+        let documents = ["a/hparams.yaml", "a/config.json", "a/other.json", "args.yaml", "b/c/config.json"]
+            .map(String::from);
+        attach(&mut runs, &documents);
+        let paths =
+            |run: &RunLogs| run.inputs[1..].iter().map(|input| input.path.clone()).collect::<Vec<_>>();
+        assert_eq!(paths(&runs[0]), ["a/config.json", "a/hparams.yaml"]);
+        assert!(paths(&runs[1]).is_empty());
+        assert_eq!(paths(&runs[2]), ["args.yaml"]);
+        let input = &runs[2].inputs[1];
+        assert_eq!((input.kind, input.role.as_str()), (InputKind::Document, ROLE));
+    }
+
+    proptest! {
+        #[test]
+        fn random_text_never_panics(text in "[-a-z0-9:!&*?\\[\\]{}'\"|>#%@ \n\t.,~]{0,60}") {
+            for path in ["config.yaml", "config.toml", "config.json"] {
+                let _ = read_config(path, text.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The prompt, through a pipe: statements and commands in, answers out.
