@@ -6,7 +6,7 @@ use crate::error::UserError;
 use crate::ingest::Refresh;
 use crate::records::batch::to_batch;
 use crate::settings::Settings;
-use crate::sources::discover;
+use crate::sources::{discover, sidecar};
 use crate::store::{Catalog, Limits, SqliteCatalog, layout};
 use anyhow::Context;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -197,7 +197,10 @@ impl Workspace {
             rows.insert(verdict.path.clone(), [verdict.path, taken.to_string(), why]);
         }
         for input in inputs {
-            let why = format!("read as {}", input.source);
+            let why = match input.role.as_str() {
+                sidecar::ROLE => "read as configuration of the logs beside it".to_string(),
+                _ => format!("read as {}", input.source),
+            };
             rows.insert(input.path.clone(), [input.path, "taken".to_string(), why]);
         }
         let rows = rows.into_values().filter(|row| wanted(&row[0])).map(|row| row.map(Into::into).to_vec());

@@ -118,12 +118,8 @@ impl Refresh<'_> {
         let memory = Memory(&known);
         let discovery =
             discover::discover(self.root, self.settings, &memory, &mut |found| progress.scanning(found))?;
-        let verdicts: Vec<VerdictRecord> = discovery
-            .judged
-            .iter()
-            .filter(|judged| !judged.is_remembered)
-            .filter_map(verdict_record)
-            .collect();
+        let verdicts: Vec<VerdictRecord> =
+            discovery.judged.iter().filter(|judged| !judged.is_remembered).map(verdict_record).collect();
         let changed =
             verdicts.into_iter().filter(|verdict| known.get(&verdict.path) != Some(verdict)).collect();
         let there: BTreeSet<&str> = discovery.judged.iter().map(|judged| judged.path.as_str()).collect();
@@ -213,19 +209,20 @@ impl discover::Memory for Memory<'_> {
     }
 }
 
-fn verdict_record(judged: &discover::Judged) -> Option<VerdictRecord> {
+fn verdict_record(judged: &discover::Judged) -> VerdictRecord {
     let (source, text) = match &judged.verdict {
         Verdict::Log { marks } => (judged.source.map(str::to_string), marks.clone()),
         Verdict::Other { reason } => (None, reason.clone()),
-        Verdict::TooEarly => return None,
+        // The same bytes cannot tell more; it is judged again when it changes.
+        Verdict::TooEarly => (None, "too little content to tell yet".to_string()),
     };
-    Some(VerdictRecord {
+    VerdictRecord {
         path: judged.path.clone(),
         size_bytes: judged.stat.size_bytes,
         modified_ns: judged.stat.modified_ns,
         source,
         text,
-    })
+    }
 }
 
 /// Runs to read again, with what was learned of their metrics.

@@ -61,7 +61,9 @@ impl Project {
 
     pub fn append(&self, path: &str, text: impl AsRef<[u8]>) {
         use std::io::Write;
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(self.root().join(path)).unwrap();
+        let path = self.root().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
         file.write_all(text.as_ref()).unwrap();
     }
 

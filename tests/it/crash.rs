@@ -33,6 +33,9 @@ fn killed_at_any_moment_nothing_is_lost_or_torn() {
         std::thread::sleep(Duration::from_millis(delay_ms));
         child.kill().unwrap();
         child.wait().unwrap();
+        if !project.root().join(".runq/catalog.sqlite").exists() {
+            continue;
+        }
         // Whatever is committed is whole: each run has all points of each step it shows.
         let torn = project.ask(
             "select run_id from metrics group by run_id having count(*) filter (where key = 'loss') <> count(*) filter (where key = 'lr')",

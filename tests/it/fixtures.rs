@@ -315,7 +315,7 @@ fn the_best_run_of_each_sweep_is_found() {
             let best = &sweep["best"];
             let folder = best["path"].as_str().unwrap().rsplit_once('/').unwrap().0;
             let group = if source == "jsonl" { "sweep/" } else { folder };
-            let name_filter = if source == "wandb" { "and run_id like 'pubsweep%'" } else { "" };
+            let name_filter = if source == "wandb" { "and runs.run_id like 'pubsweep%'" } else { "" };
             let sql = format!(
                 "select path, best from summary join runs using (run_id)
                  where key = '{}' and starts_with(path, '{group}') {name_filter} order by best limit 1",

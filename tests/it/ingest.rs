@@ -113,7 +113,7 @@ fn a_step_logged_again_in_the_next_refresh_is_replaced() {
     let row = &project.ask("select last, last_step, count, max from summary where key = 'loss'")[0];
     assert_eq!(
         (&row["last"], &row["last_step"], &row["count"], &row["max"]),
-        (&29.0.into(), &50.into(), &51.into(), &29.0.into())
+        (&29.into(), &50.into(), &51.into(), &29.into())
     );
     assert_eq!(project.everything(), read_at_once(&project));
 }
@@ -183,7 +183,7 @@ fn many_runs_in_one_refresh() {
         "select r.name, s.min, c.number from summary s join runs r using (run_id) join configs c using (run_id)
          where s.key = 'loss' and c.key = 'lr' order by s.min desc limit 1",
     )[0];
-    assert_eq!((&row["name"], &row["number"]), (&"run_299".into(), &299.0.into()));
+    assert_eq!((&row["name"], &row["number"]), (&"run_299".into(), &299.into()));
     project.write("sweep/run_007/config.json", "{\"lr\": 0.5, \"wd\": 1}");
     assert!(project.refresh().read_bytes < 100);
     let configs =

@@ -121,6 +121,7 @@ fn functions_stay_readable() {
     let mut long = Vec::new();
     for file in rust_files("src").into_iter().chain(rust_files("udfs/src")) {
         let text = fs::read_to_string(&file).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap();
         let mut open: Option<(usize, String, i64)> = None;
         for (number, line) in text.lines().enumerate() {
             let code = line.trim_start();
