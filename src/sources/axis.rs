@@ -33,19 +33,9 @@ const WEAK_STEP_KEYS: &[&str] = &["it", "batch", "update", "steps"];
 
 const EPOCH_KEYS: &[&str] = &["epoch", "epochs", "ep", "current_epoch", "train/epoch"];
 
-const TIME_KEYS: &[&str] = &[
-    "_timestamp",
-    "timestamp",
-    "time",
-    "ts",
-    "created_at",
-    "datetime",
-    "date",
-    "wall_time",
-    "elapsed",
-    "elapsed_ms",
-    "_runtime",
-];
+/// Keys of wall clocks. Elapsed times are metrics: milliseconds of a day look like a clock.
+const TIME_KEYS: &[&str] =
+    &["_timestamp", "timestamp", "time", "ts", "created_at", "datetime", "date", "wall_time"];
 
 const KIND_KEYS: &[&str] = &["mode", "split", "phase", "stage", "type", "event", "kind", "msg"];
 
@@ -134,7 +124,7 @@ pub enum Kind {
 /// Reads the word under a [`Role::Kind`] key.
 pub fn kind_of(key: &str, word: &str) -> Kind {
     let word = word.trim().to_ascii_lowercase();
-    let is_event = matches!(key.trim().to_ascii_lowercase().as_str(), "type" | "event" | "kind" | "msg");
+    let is_event = matches!(key.trim().to_ascii_lowercase().as_str(), "type" | "event");
     let bare = ["run_", "train_", "training_"].iter().find_map(|p| word.strip_prefix(p)).unwrap_or(&word);
     match () {
         () if SPLIT_WORDS.contains(&word.as_str()) => Kind::Split,
@@ -271,6 +261,8 @@ mod tests {
         assert_eq!(kind_of("mode", "VAL"), Kind::Split);
         assert_eq!(kind_of("mode", "end"), Kind::Other);
         assert_eq!(kind_of("event", "train_end"), Kind::End);
+        assert_eq!(kind_of("msg", "done"), Kind::Other);
+        assert_eq!(role_of("elapsed_ms"), Role::Metric);
         assert_eq!(kind_of("event", "crashed"), Kind::Failure);
         assert!(has_split("val/loss") && has_split("loss_val") && has_split("train_loss"));
         assert!(!has_split("value/loss") && !has_split("loss"));

@@ -57,7 +57,8 @@ pub enum Fault {
 pub fn parse(bytes: &[u8]) -> Result<(Json<'_>, usize), Fault> {
     let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
     let mut parser = Parser { bytes, at };
-    let value = parser.value(0)?;
+    let mut value = Json::Null;
+    parser.value(0, &mut value)?;
     Ok((value, parser.at))
 }
 
@@ -198,6 +199,7 @@ fn write_string(text: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 
+/// Values are written in place: handing them up by value costs more than reading them.
 struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -221,20 +223,23 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Result<Json<'a>, Fault> {
+    fn value(&mut self, depth: usize, out: &mut Json<'a>) -> Result<(), Fault> {
         self.skip_space();
         match self.peek() {
-            Some(b'0'..=b'9' | b'-' | b'+' | b'.') => self.number(),
-            Some(b'"') => self.string().map(Json::String),
+            Some(b'0'..=b'9' | b'-' | b'+' | b'.') => self.number(out),
+            Some(b'"') => {
+                *out = Json::String(self.string()?);
+                Ok(())
+            }
             Some(b'{' | b'[') if depth >= MAX_DEPTH => self.wrong("nested too deeply"),
-            Some(b'{') => self.object(depth),
-            Some(b'[') => self.array(depth),
-            Some(c) if c.is_ascii_alphabetic() => self.word(self.at),
+            Some(b'{') => self.object(depth, out),
+            Some(b'[') => self.array(depth, out),
+            Some(c) if c.is_ascii_alphabetic() => self.word(self.at, out),
             _ => self.wrong("expected a value"),
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Json<'a>, Fault> {
+    fn object(&mut self, depth: usize, out: &mut Json<'a>) -> Result<(), Fault> {
         self.at += 1;
         let mut fields = Vec::with_capacity(8);
         loop {
@@ -250,17 +255,21 @@ impl<'a> Parser<'a> {
                 return self.wrong("expected a colon");
             }
             self.at += 1;
-            fields.push((key, self.value(depth + 1)?));
+            fields.push((key, Json::Null));
+            if let Some((_, value)) = fields.last_mut() {
+                self.value(depth + 1, value)?;
+            }
             if self.ends_list(b'}')? {
                 break;
             }
         }
         self.at += 1;
         keep_last_of_each(&mut fields);
-        Ok(Json::Object(fields))
+        *out = Json::Object(fields);
+        Ok(())
     }
 
-    fn array(&mut self, depth: usize) -> Result<Json<'a>, Fault> {
+    fn array(&mut self, depth: usize, out: &mut Json<'a>) -> Result<(), Fault> {
         self.at += 1;
         let mut items = Vec::new();
         loop {
@@ -268,13 +277,17 @@ impl<'a> Parser<'a> {
             if self.peek() == Some(b']') {
                 break;
             }
-            items.push(self.value(depth + 1)?);
+            items.push(Json::Null);
+            if let Some(item) = items.last_mut() {
+                self.value(depth + 1, item)?;
+            }
             if self.ends_list(b']')? {
                 break;
             }
         }
         self.at += 1;
-        Ok(Json::Array(items))
+        *out = Json::Array(items);
+        Ok(())
     }
 
     /// Passes a comma; true (and nothing passed) at the closing bracket.
@@ -291,12 +304,12 @@ impl<'a> Parser<'a> {
     }
 
     /// `true`, `null`, `NaN`, `inf` and their like; `start` is where a sign before it stands.
-    fn word(&mut self, start: usize) -> Result<Json<'a>, Fault> {
+    fn word(&mut self, start: usize, out: &mut Json<'a>) -> Result<(), Fault> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         let length = rest.iter().take_while(|c| c.is_ascii_alphabetic()).count();
         let word = rest.get(..length).unwrap_or_default();
         let negative = self.bytes.get(start) == Some(&b'-');
-        let value = match word {
+        *out = match word {
             b"true" if start == self.at => Json::Bool(true),
             b"false" if start == self.at => Json::Bool(false),
             b"null" if start == self.at => Json::Null,
@@ -308,17 +321,17 @@ impl<'a> Parser<'a> {
             _ => return self.wrong("expected a value"),
         };
         self.at += length;
-        Ok(value)
+        Ok(())
     }
 
-    fn number(&mut self) -> Result<Json<'a>, Fault> {
+    fn number(&mut self, out: &mut Json<'a>) -> Result<(), Fault> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');
         if negative || self.peek() == Some(b'+') {
             self.at += 1;
         }
         if self.peek().is_some_and(|c| c.is_ascii_alphabetic()) {
-            return self.word(start);
+            return self.word(start, out);
         }
         let mut decimal = Decimal::default();
         self.digits(&mut decimal, 0);
@@ -333,7 +346,8 @@ impl<'a> Parser<'a> {
             self.exponent(&mut decimal)?;
         }
         let raw = self.bytes.get(start..self.at).unwrap_or_default();
-        Ok(Json::Number(decimal.value(negative, raw), raw))
+        *out = Json::Number(decimal.value(negative, raw), raw);
+        Ok(())
     }
 
     /// Takes digits; each moves the exponent by `shift`.
@@ -444,13 +458,10 @@ fn begins_word(start: &[u8]) -> bool {
 }
 
 fn keep_last_of_each(fields: &mut Fields<'_>) {
-    let repeats = match fields.len() {
-        0 | 1 => false,
-        n if n <= FEW_FIELDS => (1..n).any(|i| fields[..i].iter().any(|(key, _)| *key == fields[i].0)),
-        _ => {
-            let mut seen = std::collections::HashSet::with_capacity(fields.len());
-            !fields.iter().all(|(key, _)| seen.insert(key.as_ref()))
-        }
+    let repeats = if fields.len() <= FEW_FIELDS { may_repeat(fields) } else { true };
+    let repeats = repeats && {
+        let mut seen = std::collections::HashSet::with_capacity(fields.len());
+        !fields.iter().all(|(key, _)| seen.insert(key.as_ref()))
     };
     if repeats {
         let mut seen = std::collections::HashSet::new();
@@ -458,6 +469,21 @@ fn keep_last_of_each(fields: &mut Fields<'_>) {
         fields.retain(|(key, _)| seen.insert(key.to_string()));
         fields.reverse();
     }
+}
+
+/// Whether two of a few keys agree in length, first, middle and last byte.
+fn may_repeat(fields: &Fields<'_>) -> bool {
+    let mut prints = [0u64; FEW_FIELDS];
+    let mut repeats = false;
+    for (at, (key, _)) in fields.iter().enumerate() {
+        let key = key.as_bytes();
+        let byte = |at: usize| u64::from(key.get(at).copied().unwrap_or(0));
+        let last = key.len().saturating_sub(1);
+        let print = (key.len() as u64 + 1) << 24 | byte(0) << 16 | byte(last / 2) << 8 | byte(last);
+        repeats |= prints.iter().take(at).any(|other| *other == print);
+        prints[at] = print;
+    }
+    repeats
 }
 
 /// A decimal number while its digits come in.

@@ -21,7 +21,7 @@ const CORE_WORDS: &str = "loss losses lr nll ppl perplexity grad gnorm bpb bpc m
 const DATA_WORDS: &str = "x y z lat lon lng latitude longitude alt altitude elevation heading bearing speed bbox open \
     high low close volume price amount balance label labels id ids idx index count class target \
     category rank row line number num n year month day hour minute size width height area age \
-    seconds sec s ms us ns time latency throughput duration elapsed fps calories distance status \
+    seconds sec s ms us ns time latency throughput duration runtime elapsed fps calories distance status \
     code port bytes ops qps timestamp";
 
 /// Keys of which one shows a data set of texts, images or trajectories.

@@ -2,7 +2,7 @@
 //! first line that is not read yet.
 
 use super::ReadSeek;
-use std::io::{self, ErrorKind};
+use std::io::{self, Read};
 
 /// Lines longer than this are passed over.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -18,7 +18,6 @@ pub struct Lines<'l> {
     searched: usize,
     /// File offset of `start`.
     offset: u64,
-    at_end: bool,
 }
 
 /// A line of the file.
@@ -38,7 +37,7 @@ impl<'l> Lines<'l> {
     /// Reads `input`, which stands at `offset`.
     pub fn new(input: &'l mut dyn ReadSeek, offset: u64, chunk_bytes: usize) -> Self {
         let chunk_bytes = chunk_bytes.max(1);
-        Self { input, chunk_bytes, buffer: Vec::new(), start: 0, searched: 0, offset, at_end: false }
+        Self { input, chunk_bytes, buffer: Vec::new(), start: 0, searched: 0, offset }
     }
 
     /// File offset of the first byte not read.
@@ -57,12 +56,9 @@ impl<'l> Lines<'l> {
             self.buffer.drain(..self.start);
             self.start = 0;
         }
-        let length = self.buffer.len();
-        self.buffer.resize(length + self.chunk_bytes, 0);
-        let read = read_some(self.input, self.buffer.get_mut(length..).unwrap_or_default());
-        self.buffer.truncate(length + *read.as_ref().unwrap_or(&0));
-        self.at_end = read? == 0;
-        Ok(!self.at_end)
+        self.buffer.reserve(self.chunk_bytes);
+        let read = Read::take(&mut *self.input, self.chunk_bytes as u64).read_to_end(&mut self.buffer)?;
+        Ok(read > 0)
     }
 
     /// Passes bytes of the window.
@@ -110,15 +106,6 @@ impl<'l> Lines<'l> {
     pub fn pass(&mut self) {
         let ended = self.buffer.get(self.start + self.searched) == Some(&b'\n');
         self.advance(self.searched + usize::from(ended));
-    }
-}
-
-fn read_some(input: &mut dyn ReadSeek, buffer: &mut [u8]) -> io::Result<usize> {
-    loop {
-        match input.read(buffer) {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            other => return other,
-        }
     }
 }
 

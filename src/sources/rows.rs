@@ -426,7 +426,8 @@ impl Tracker {
 
 impl Track {
     fn grow(&mut self, slots: usize) {
-        if self.steps.len() < slots {
+        let has = self.steps.len().min(self.texts.len()).min(self.axes.len());
+        if has < slots {
             self.steps.resize(slots, None);
             self.texts.resize(slots, 0);
             self.axes.resize(slots, Axis::Step);
@@ -483,7 +484,7 @@ fn end_row(row: Row<'_, '_>, kind: Kind, place: &Place<'_>, sink: &mut dyn Sink)
         _ if failed => Some(End::Failed),
         _ => Some(End::Finished),
     };
-    let detail = detail.or(if failed { word(&["event", "type", "kind", "msg"]) } else { None });
+    let detail = detail.or(if failed { word(&["event", "type"]) } else { None });
     let updated_at = place.time.map(|(_, time)| time);
     let state_detail = detail.map(str::to_string);
     sink.facts(RunFacts { end, state_detail, updated_at, ..RunFacts::default() });
