@@ -124,7 +124,7 @@ impl RunIndex {
         let error = UserError::failed(format!("metric \"{metric}\" not found"));
         Err(match nearest(metric, keys.iter().copied(), 5).as_slice() {
             _ if keys.is_empty() => {
-                error.hint("no metrics were found: see `runq inputs` or `runq refresh --explain`")
+                error.hint("no metrics were found: `runq refresh --explain` tells why files were left")
             }
             [] => error.hint(format!("metrics: {}", list(keys.iter().copied(), 20))),
             near => error.hint(format!("did you mean {}?", list(near.iter().copied(), 5))),

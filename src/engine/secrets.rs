@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn arguments_are_masked() {
         assert_eq!(mask_args("--lr 0.1 --api-key abc x").as_deref(), Some("--lr 0.1 --api-key '***' x"));
-        assert_eq!(mask_args("--token=abc --n=1").as_deref(), Some("'--token=***' --n=1"));
+        assert_eq!(mask_args("--token=abc --n=1").as_deref(), Some("'--token=***' '--n=1'"));
         assert_eq!(mask_args("--lr=0.1"), None);
     }
 }

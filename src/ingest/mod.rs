@@ -169,11 +169,6 @@ impl Refresh<'_> {
         Ok(again || !Ids::new(self.catalog, found)?.renamed().is_empty())
     }
 
-    fn same_start(&self, record: &InputRecord) -> bool {
-        load::fingerprint(&self.root.join(&record.path), record.offset)
-            .is_ok_and(|now| now == record.fingerprint)
-    }
-
     /// Compaction and removal of files that no query reads any more.
     fn tidy(&self, outcome: &mut Outcome) -> anyhow::Result<()> {
         if outcome.written_files > 0 {

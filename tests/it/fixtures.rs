@@ -317,8 +317,8 @@ fn the_best_run_of_each_sweep_is_found() {
             let group = if source == "jsonl" { "sweep/" } else { folder };
             let name_filter = if source == "wandb" { "and runs.run_id like 'pubsweep%'" } else { "" };
             let sql = format!(
-                "select path, best from summary join runs using (run_id)
-                 where key = '{}' and starts_with(path, '{group}') {name_filter} order by best limit 1",
+                "select path, min as best from summary join runs using (run_id)
+                 where key = '{}' and starts_with(path, '{group}') {name_filter} order by min limit 1",
                 best["key"].as_str().unwrap()
             );
             let row = &project.ask(&sql)[0];

@@ -130,6 +130,7 @@ fn functions_stay_readable() {
                 open = Some((number, code.to_string(), 0));
             }
             let Some((start, name, depth)) = open.as_mut() else { continue };
+            let line = line.replace("'{'", "").replace("'}'", "");
             *depth += line.matches('{').count() as i64 - line.matches('}').count() as i64;
             if *depth <= 0 && line.contains('}') {
                 // Flat tables (schemas, views, help, matches) are exempt by name.

@@ -23,7 +23,7 @@ pub fn command() -> Command {
             Arg::new("explain")
                 .long("explain")
                 .action(ArgAction::SetTrue)
-                .help("Say for each candidate why it was taken or left; converts nothing"),
+                .help("Say for each candidate why it was taken or left"),
         )
         .arg(Arg::new("path").value_name("PATH").requires("explain").help("Explain only this file or folder"))
         .after_help("Examples:\n  runq refresh\n  runq refresh --explain logs/")
@@ -33,6 +33,7 @@ pub fn command() -> Command {
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<()> {
     session.refuse_show_sql("refresh")?;
     if matches.get_flag("explain") {
+        session.refresh().await?;
         let workspace = Arc::clone(&session.workspace);
         let path = matches.get_one::<String>("path").cloned();
         let answer = session.blocking(move || workspace.explain(path.as_deref())).await?;
