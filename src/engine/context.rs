@@ -39,6 +39,11 @@ pub async fn context(
     for (part, name) in [(Part::Superseded, "superseded"), (Part::Internal, "internal")] {
         views.register_table(name, Arc::new(StoredTable::new(Table::Metrics, part, snapshot.clone())))?;
     }
+    for (name, table) in system::tables(catalog)? {
+        let table = Arc::new(table);
+        views.register_table(name, table.clone())?;
+        ctx.register_table(name, table)?;
+    }
     if !options.show_secrets {
         views.register_udf(mask_function("mask_value", 2));
         views.register_udf(mask_function("mask_args", 1));
@@ -47,9 +52,6 @@ pub async fn context(
         let sql = narrowed(sql, options);
         let plan = views.sql(&sql).await?.into_unoptimized_plan();
         ctx.register_table(name, Arc::new(ViewTable::new(plan, Some(sql))))?;
-    }
-    for (name, table) in system::tables(catalog)? {
-        ctx.register_table(name, Arc::new(table))?;
     }
     runq_udfs::register_all(&ctx);
     Ok(ctx)
@@ -133,13 +135,14 @@ fn definitions(options: &EngineOptions) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The same rows, but only those of runs at or below the path that was asked for.
+/// The same rows, but only those of runs at or below the path that was asked for, or fed by it.
 fn narrowed(sql: String, options: &EngineOptions) -> String {
     let Some(below) = &options.below else { return sql };
     let path = below.replace('\'', "''");
     format!(
-        "select * from ({sql}) as t where run_id in
-            (select run_id from runs where path = '{path}' or starts_with(path, '{path}/'))"
+        "select * from ({sql}) as t where run_id in (
+            select run_id from runs where path = '{path}' or starts_with(path, '{path}/')
+            union all select run_id from run_inputs where path = '{path}')"
     )
 }
 

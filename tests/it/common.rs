@@ -7,8 +7,11 @@ use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The present of all tests: a day after the fixtures were written.
-pub const NOW_MS: i64 = 1_795_283_600_000;
+/// The present of all tests: a day after the logs were copied, so that none of them is still running.
+fn tomorrow_ms() -> i64 {
+    let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    clock.as_millis() as i64 + 24 * 3_600_000
+}
 
 /// Limits that small logs meet: several flushes, compactions, partitions and slices.
 pub fn small_limits() -> Limits {
@@ -34,7 +37,7 @@ pub struct Project {
 
 impl Project {
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), limits: small_limits(), now_ms: NOW_MS }
+        Self { folder: tempfile::tempdir().unwrap(), limits: small_limits(), now_ms: tomorrow_ms() }
     }
 
     /// A copy of `tests/data/NAME`.

@@ -260,4 +260,7 @@ fn a_file_or_a_folder_below_narrows_the_view() {
     assert_eq!(ask(&workspace, "select path from runs").unwrap().len(), 1);
     assert_eq!(ask(&workspace, "select * from metrics where key = 'loss'").unwrap().len(), 5);
     assert_eq!(ask(&workspace, "select distinct run_id from summary").unwrap().len(), 1);
+    let file = Some(project.root().join("run_2/train.jsonl"));
+    let workspace = Workspace::open(Options { root: file, ..Options::default() }).unwrap();
+    assert_eq!(ask(&workspace, "select name from runs").unwrap()[0]["name"], "run_2");
 }

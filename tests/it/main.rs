@@ -7,5 +7,6 @@ mod crash;
 mod engine;
 mod fixtures;
 mod ingest;
+mod readme;
 mod repl;
 mod tidy;

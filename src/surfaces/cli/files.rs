@@ -66,11 +66,13 @@ fn rows(files: &[TableFile]) -> Result<RecordBatch> {
     let tables = StringArray::from_iter_values(files.iter().map(|file| &file.table));
     let paths = StringArray::from_iter_values(files.iter().map(|file| file.path.to_string_lossy()));
     let counts = UInt64Array::from_iter_values(files.iter().map(|file| file.row_count));
+    let hidden = UInt64Array::from_iter_values(files.iter().map(|file| file.hidden_count));
     let sizes = UInt64Array::from_iter_values(files.iter().map(|file| file.size_bytes));
     Ok(RecordBatch::try_from_iter([
         ("table_name", Arc::new(tables) as ArrayRef),
         ("path", Arc::new(paths) as ArrayRef),
         ("row_count", Arc::new(counts) as ArrayRef),
+        ("hidden_count", Arc::new(hidden) as ArrayRef),
         ("size_bytes", Arc::new(sizes) as ArrayRef),
     ])?)
 }

@@ -1,0 +1,32 @@
+//! The README's transcript is real.
+
+use crate::common::Project;
+use std::process::Command;
+
+/// The `$ command` blocks of the first screen and the output below each.
+fn transcript() -> Vec<(String, String)> {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let block = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    let steps = block.split("$ runq ").skip(1);
+    steps
+        .map(|step| step.split_once('\n').map(|(c, o)| (c.to_string(), o.trim().to_string())).unwrap())
+        .collect()
+}
+
+#[test]
+fn the_transcript_is_what_the_commands_print() {
+    let project = Project::of("wandb");
+    let steps = transcript();
+    assert!(steps.len() >= 3);
+    for (command, expected) in steps {
+        let output = Command::new(env!("CARGO_BIN_EXE_runq"))
+            .arg("-C")
+            .arg(project.root())
+            .args(shlex::split(&command).unwrap())
+            .args(["--format", "table"])
+            .output()
+            .unwrap();
+        let got = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(got.trim(), expected, "runq {command}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
