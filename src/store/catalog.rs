@@ -39,6 +39,8 @@ pub struct InputRecord {
     pub row_count: u64,
     /// Arrival number of the next point.
     pub next_seq: i64,
+    /// Problems met, more than are kept.
+    pub problem_count: i64,
     /// Runs it feeds.
     pub runs: Vec<String>,
 }
@@ -189,11 +191,11 @@ create table run (
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
-    state text not null, row_count integer not null, next_seq integer not null,
+    state text not null, row_count integer not null, next_seq integer not null, problem_count integer not null,
     primary key (path, source, identity)) without rowid;
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
-create table problem (path text not null, position text not null, message text not null);
-create index problem_path on problem (path);
+create table problem (
+    path text not null, position text not null, message text not null, unique (path, position, message));
 create table verdict (
     path text primary key, size_bytes integer not null, modified_ns integer not null, source text, text text not null)
     without rowid;
@@ -296,6 +298,8 @@ fn is_no_database(error: &rusqlite::Error) -> bool {
 
 fn rebuild(cache: &Path) -> anyhow::Result<Connection> {
     let path = layout::catalog(cache);
+    // The numbers of alerts grow for ever, as far as the old catalog can still be read.
+    let next_alert_seq = connect(cache).ok().and_then(|old| next_alert_seq(&old).ok().flatten());
     for suffix in ["", "-wal", "-shm"] {
         let file = PathBuf::from(format!("{}{suffix}", path.display()));
         if file.exists() {
@@ -311,7 +315,20 @@ fn rebuild(cache: &Path) -> anyhow::Result<Connection> {
     }
     let mut connection = connect(cache)?;
     create_tables(&mut connection)?;
+    if let Some(next) = next_alert_seq {
+        put_next_alert_seq(&connection, next)?;
+    }
     Ok(connection)
+}
+
+fn next_alert_seq(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+    let sql = "select cast(value as integer) from meta where name = 'next_alert_seq'";
+    connection.query_row(sql, [], |row| row.get(0)).optional()
+}
+
+fn put_next_alert_seq(connection: &Connection, next: i64) -> rusqlite::Result<()> {
+    let sql = "insert or replace into meta values ('next_alert_seq', ?1)";
+    connection.execute(sql, [next.to_string()]).map(drop)
 }
 
 impl Catalog for SqliteCatalog {
@@ -335,7 +352,7 @@ impl Catalog for SqliteCatalog {
 
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
         let sql = "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset, state,
-            row_count, next_seq from input order by path, source, identity";
+            row_count, next_seq, problem_count from input order by path, source, identity";
         let mut inputs = self.rows(sql, read_input)?;
         let pairs = self.rows(
             "select p.path, p.run_id, r.source, r.identity from input_run p join run r using (run_id) order by p.run_id",
@@ -411,13 +428,7 @@ impl Catalog for SqliteCatalog {
     }
 
     fn next_alert_seq(&self) -> anyhow::Result<i64> {
-        let next = self
-            .connection()
-            .query_row("select cast(value as integer) from meta where name = 'next_alert_seq'", [], |row| {
-                row.get(0)
-            })
-            .optional()?;
-        Ok(next.unwrap_or(1))
+        Ok(next_alert_seq(&self.connection())?.unwrap_or(1))
     }
 
     fn retired_files(&self, before_ms: i64) -> anyhow::Result<Vec<String>> {
@@ -491,6 +502,7 @@ fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
         state: row.get(9)?,
         row_count: row.get::<_, i64>(10)?.cast_unsigned(),
         next_seq: row.get(11)?,
+        problem_count: row.get(12)?,
         runs: Vec::new(),
     })
 }
@@ -516,8 +528,7 @@ fn commit_files(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Res
         transaction.prepare_cached("delete from hidden where file_id = ?1")?.execute([file_id])?;
     }
     if let Some(next) = changes.next_alert_seq {
-        let sql = "insert or replace into meta values ('next_alert_seq', ?1)";
-        transaction.execute(sql, [next.to_string()])?;
+        put_next_alert_seq(transaction, next)?;
     }
     Ok(())
 }
@@ -588,7 +599,7 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
     for input in &changes.inputs {
         put_input(transaction, input)?;
     }
-    let mut put = transaction.prepare_cached("insert into problem values (?1, ?2, ?3)")?;
+    let mut put = transaction.prepare_cached("insert or ignore into problem values (?1, ?2, ?3)")?;
     for (path, problem) in &changes.problems {
         put.execute(params![path, problem.position, problem.message])?;
     }
@@ -597,7 +608,7 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
 
 fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Result<()> {
     transaction
-        .prepare_cached("insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)")?
+        .prepare_cached("insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")?
         .execute(params![
             input.path,
             input.source,
@@ -611,6 +622,7 @@ fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Resu
             input.state,
             input.row_count.cast_signed(),
             input.next_seq,
+            input.problem_count,
         ])?;
     let mut pair = transaction.prepare_cached("insert or ignore into input_run values (?1, ?2)")?;
     for run_id in &input.runs {

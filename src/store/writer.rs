@@ -26,6 +26,8 @@ pub struct FileWriter {
     record: FileRecord,
     limits: Limits,
     group_key: Option<String>,
+    has_null_keys: bool,
+    has_null_steps: bool,
 }
 
 impl FileWriter {
@@ -49,7 +51,16 @@ impl FileWriter {
             .with_skip_arrow_metadata(true);
         let writer = ArrowWriter::try_new_with_options(file, schema, options)?;
         let record = FileRecord::new(table, class, path, project);
-        Ok(Self { cache: cache.to_path_buf(), tmp, writer, record, limits, group_key: None })
+        Ok(Self {
+            cache: cache.to_path_buf(),
+            tmp,
+            writer,
+            record,
+            limits,
+            group_key: None,
+            has_null_keys: false,
+            has_null_steps: false,
+        })
     }
 
     /// Appends rows; they must follow the table's sort order, this batch and the last one alike.
@@ -86,17 +97,25 @@ impl FileWriter {
         if let Some(runs) = batch.column_by_name("run_id") {
             distinct_texts(runs, &mut self.record.runs);
         }
-        if let Some(keys) = batch.column_by_name("key").filter(|keys| keys.null_count() == 0) {
-            let mut distinct = BTreeSet::new();
-            distinct_texts(keys, &mut distinct);
-            for key in distinct {
-                widen(&mut self.record.key_bounds, key);
-            }
+        self.note_key_bounds(batch);
+        self.note_step_bounds(batch);
+    }
+
+    fn note_key_bounds(&mut self, batch: &RecordBatch) {
+        let Some(keys) = batch.column_by_name("key") else { return };
+        self.has_null_keys |= keys.null_count() > 0;
+        let mut distinct = BTreeSet::new();
+        distinct_texts(keys, &mut distinct);
+        for key in distinct {
+            widen(&mut self.record.key_bounds, key);
         }
-        if let Some(steps) = batch.column_by_name("step").filter(|steps| steps.null_count() == 0) {
-            for &step in steps.as_primitive::<Int64Type>().values() {
-                widen(&mut self.record.step_bounds, step);
-            }
+    }
+
+    fn note_step_bounds(&mut self, batch: &RecordBatch) {
+        let Some(steps) = batch.column_by_name("step") else { return };
+        self.has_null_steps |= steps.null_count() > 0;
+        for step in steps.as_primitive::<Int64Type>().iter().flatten() {
+            widen(&mut self.record.step_bounds, step);
         }
     }
 
@@ -108,6 +127,9 @@ impl FileWriter {
         self.writer.finish()?;
         self.writer.inner().sync_all().with_context(|| format!("cannot sync {}", self.tmp.display()))?;
         self.record.size_bytes = self.writer.inner().metadata()?.len();
+        // Bounds speak for every row of the file, or for none.
+        self.record.key_bounds = self.record.key_bounds.filter(|_| !self.has_null_keys);
+        self.record.step_bounds = self.record.step_bounds.filter(|_| !self.has_null_steps);
         let runs = &self.record.runs;
         self.record.run_bounds = runs.first().cloned().zip(runs.last().cloned());
         let target = self.cache.join(&self.record.path);
