@@ -26,8 +26,6 @@ fn table(schema: SchemaRef, rows: &[Vec<Cell>]) -> anyhow::Result<MemTable> {
 pub fn tables(catalog: &dyn Catalog) -> anyhow::Result<Vec<(&'static str, MemTable)>> {
     let inputs = catalog.inputs()?;
     let problems = catalog.problems()?;
-    let mut counts: BTreeMap<&str, i64> = BTreeMap::new();
-    problems.iter().for_each(|(path, _)| *counts.entry(path).or_default() += 1);
     let input = |input: &crate::store::InputRecord| {
         vec![
             input.path.clone().into(),
@@ -36,7 +34,7 @@ pub fn tables(catalog: &dyn Catalog) -> anyhow::Result<Vec<(&'static str, MemTab
             (input.offset as i64).into(),
             Cell::Time(input.modified_ns / 1_000_000),
             (input.row_count as i64).into(),
-            counts.get(input.path.as_str()).copied().unwrap_or_default().into(),
+            input.problem_count.into(),
         ]
     };
     let by_path: BTreeMap<&str, &crate::store::InputRecord> =

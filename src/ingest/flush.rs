@@ -3,8 +3,8 @@
 use super::load::{Active, Batch};
 use super::overlap::{self, Overlap};
 use super::points::{Group, NO_TIME, PointRow};
-use super::state::{KeyState, RunPlace, RunState, run_row};
-use crate::records::Axis;
+use super::settle::{rewind_of, rewinds_of, settle};
+use super::state::{RunPlace, run_row};
 use crate::records::batch::{Cell, rows_to_batch};
 use crate::records::schema::Table;
 use crate::store::catalog::HiddenKind;
@@ -103,16 +103,13 @@ impl Work<'_> {
         let mut output: Option<PointFile> = None;
         for (group, mut rows) in groups {
             let run = &mut batch.runs[group.run];
-            let settled = settle(&group, &mut rows, &mut run.state);
-            if let Some(hint) = settled.reread {
-                run.state.hints.insert(group.key.clone(), hint);
+            let settled = settle(&group.key, group.internal, &mut rows, &mut run.state);
+            if settled.reread {
                 batch.reread.insert(run.key.clone(), run.state.hints.clone());
             }
             if let Some(overlap) = settled.overlap {
-                let known =
-                    overlaps.entry(group.run).or_default().entry(group.key.clone()).or_insert(overlap);
-                known.from_step = known.from_step.min(overlap.from_step);
-                known.recompute |= overlap.recompute;
+                let keys = overlaps.entry(group.run).or_default();
+                keys.entry(group.key.clone()).and_modify(|known| known.widen(&overlap)).or_insert(overlap);
             }
             let class = if group.internal { FileClass::Internal } else { FileClass::Live };
             let place = (project(run).clone(), class);
@@ -148,14 +145,7 @@ impl Work<'_> {
         for (index, keys) in overlaps {
             let run = &mut batch.runs[index];
             let files = self.metrics_files(run)?;
-            let resolved = overlap::resolve(
-                self.flush.cache,
-                &run.run_id,
-                &keys,
-                &files,
-                &run.state.rewinds,
-                self.flush.limits,
-            )?;
+            let resolved = overlap::resolve(self.flush.cache, &run.run_id, &keys, &files, self.flush.limits)?;
             for (file, rows) in resolved.superseded {
                 self.supersede(&files[file], &rows);
             }
@@ -192,7 +182,7 @@ impl Work<'_> {
         }
     }
 
-    fn write_small_tables(&mut self, batch: &Batch) -> anyhow::Result<()> {
+    fn write_small_tables(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
         let mut runs = Vec::new();
         let mut configs = Vec::new();
         let mut summary = Vec::new();
@@ -210,19 +200,20 @@ impl Work<'_> {
                 configs.extend(run.state.config_rows(&run.run_id, project));
             }
         }
-        let with_project = |rows: &[(usize, Vec<Cell>)]| -> Vec<Vec<Cell>> {
-            let row = |(index, row): &(usize, Vec<Cell>)| {
-                let project = project(&batch.runs[*index]).clone();
-                row.iter().cloned().chain([project.into()]).collect()
+        let projects: Vec<Option<String>> = batch.runs.iter().map(|run| project(run).clone()).collect();
+        let with_project = |rows: Vec<(usize, Vec<Cell>)>| -> Vec<Vec<Cell>> {
+            let row = |(index, mut row): (usize, Vec<Cell>)| {
+                row.push(projects[index].clone().into());
+                row
             };
-            rows.iter().map(row).collect()
+            rows.into_iter().map(row).collect()
         };
         self.write_rows(Table::Runs, runs)?;
         self.write_rows(Table::Configs, configs)?;
         self.write_rows(Table::Summary, summary)?;
-        self.write_rows(Table::Texts, with_project(&batch.texts))?;
-        self.write_rows(Table::Alerts, with_project(&batch.alerts))?;
-        self.write_rows(Table::Console, with_project(&batch.console))
+        self.write_rows(Table::Texts, with_project(std::mem::take(&mut batch.texts)))?;
+        self.write_rows(Table::Alerts, with_project(std::mem::take(&mut batch.alerts)))?;
+        self.write_rows(Table::Console, with_project(std::mem::take(&mut batch.console)))
     }
 
     /// One file a project.
@@ -301,8 +292,14 @@ impl Work<'_> {
         self.changes.gone_runs = std::mem::take(&mut batch.gone_runs);
         self.changes.gone_inputs = std::mem::take(&mut batch.gone_inputs);
         self.changes.inputs = std::mem::take(&mut batch.inputs);
+        // A log that must be read again says so in the catalog: a crash before that changes nothing.
+        for input in &mut self.changes.inputs {
+            if batch.reread.keys().any(|run| run.source == input.source && run.identity == input.identity) {
+                input.segment = -1;
+            }
+        }
         self.changes.problems = std::mem::take(&mut batch.problems);
-        self.changes.next_alert_seq = (!batch.alerts.is_empty()).then_some(batch.next_alert_seq);
+        self.changes.next_alert_seq = Some(batch.next_alert_seq);
         Ok(())
     }
 }
@@ -315,110 +312,17 @@ fn project(run: &Active) -> &Option<String> {
 fn rewound_overlaps(runs: &[Active]) -> Overlaps {
     let mut overlaps = Overlaps::new();
     for (index, run) in runs.iter().enumerate() {
-        let Some(from_step) = run.state.new_rewind else { continue };
-        let reached = |state: &&KeyState| {
-            !state.internal && state.stored_steps.is_some_and(|(_, last)| last >= from_step)
-        };
-        for (key, _) in run.state.keys.iter().filter(|(_, state)| reached(state)) {
-            let overlap = Overlap { from_step, recompute: true };
-            overlaps.entry(index).or_default().insert(key.clone(), overlap);
+        let Some(new_rewind) = run.state.new_rewind else { continue };
+        for (key, state) in run.state.keys.iter().filter(|(_, state)| !state.internal) {
+            let Some(from_step) = rewind_of(state, new_rewind) else { continue };
+            if state.stored_steps.is_some_and(|(_, last)| last >= from_step) {
+                let rewinds = rewinds_of(state, &run.state.rewinds);
+                let overlap = Overlap { from_step, recompute: true, rewinds };
+                overlaps.entry(index).or_default().insert(key.clone(), overlap);
+            }
         }
     }
     overlaps
-}
-
-/// What is known of the axis of a metric before its points are read (again).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum AxisHint {
-    /// All points are at one step: index them by arrival, from the first one on.
-    Indexed,
-    /// It has steps after all.
-    Stepped,
-}
-
-#[derive(Debug, Default)]
-struct Settled {
-    superseded: Vec<usize>,
-    overlap: Option<Overlap>,
-    /// The run must be read again with this hint.
-    reread: Option<AxisHint>,
-}
-
-/// Sorts the new points of a metric, decides which count among them, and continues its statistics.
-fn settle(group: &Group, rows: &mut [PointRow], run: &mut RunState) -> Settled {
-    let hint = run.hints.get(&group.key).copied();
-    let new_rewind = run.new_rewind;
-    let rewinds = std::mem::take(&mut run.rewinds);
-    let state = run.key(&group.key);
-    state.internal = group.internal;
-    let mut settled = Settled::default();
-    let first_step = rows.first().map(|row| row.step).unwrap_or_default();
-    let constant = rows.iter().all(|row| row.step == first_step) && !group.internal;
-    let indexed = match (hint, state.constant_step, state.stored) {
-        (Some(AxisHint::Stepped), ..) => false,
-        (_, Some(step), _) if constant && step == first_step => true,
-        (_, Some(_), _) => {
-            settled.reread = Some(AxisHint::Stepped);
-            false
-        }
-        (Some(AxisHint::Indexed), None, 0) => constant,
-        (None, None, 0) => constant && rows.len() > 1,
-        (_, None, 1)
-            if constant && state.stored_steps == Some((first_step, first_step)) && !group.internal =>
-        {
-            settled.reread = Some(AxisHint::Indexed);
-            false
-        }
-        _ => false,
-    };
-    if indexed {
-        state.constant_step = Some(first_step);
-        state.axis = Axis::Index;
-        rows.sort_by_key(PointRow::arrival);
-        let stored = state.stored;
-        rows.iter_mut().enumerate().for_each(|(i, row)| row.step = stored + i as i64);
-    } else if !rows.is_sorted_by_key(|row| (row.step, row.arrival())) {
-        rows.sort_by_key(|row| (row.step, row.arrival()));
-    }
-    if !group.internal {
-        settled.superseded = overlap::superseded(rows, &rewinds);
-        settled.overlap = overlap_with_stored(rows, state, new_rewind);
-        if !settled.overlap.is_some_and(|overlap| overlap.recompute) {
-            push_live(rows, &settled.superseded, state);
-        }
-    }
-    note_stored(rows, state);
-    run.rewinds = rewinds;
-    settled
-}
-
-fn overlap_with_stored(rows: &[PointRow], state: &KeyState, new_rewind: Option<i64>) -> Option<Overlap> {
-    let (_, stored_last) = state.stored_steps?;
-    let first = rows.first()?.step.min(new_rewind.unwrap_or(i64::MAX));
-    if first > stored_last {
-        return None;
-    }
-    let is_newest = rows.iter().all(|row| row.segment >= state.stored_segment);
-    let only_last = state.last.is_some_and(|(last, _)| rows[0].step >= last) && is_newest;
-    let rewound = new_rewind.is_some_and(|step| step <= stored_last);
-    Some(Overlap { from_step: first, recompute: !only_last || rewound })
-}
-
-fn push_live(rows: &[PointRow], superseded: &[usize], state: &mut KeyState) {
-    let mut skip = superseded.iter().peekable();
-    for (i, row) in rows.iter().enumerate() {
-        if skip.next_if_eq(&&i).is_none() {
-            state.push(row.step, row.value);
-        }
-    }
-}
-
-fn note_stored(rows: &[PointRow], state: &mut KeyState) {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
-    let (low, high) = state.stored_steps.unwrap_or((first.step, last.step));
-    state.stored_steps = Some((low.min(first.step), high.max(last.step)));
-    state.stored += rows.len() as i64;
-    state.stored_segment = rows.iter().map(|row| row.segment).fold(state.stored_segment, i32::max);
 }
 
 /// A metrics file being written.

@@ -1,7 +1,9 @@
 //! Run ids: the producer's own, or a hash of source and path. Never size, time or order.
 
+use super::plan::FoundRun;
+use crate::store::Catalog;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What names a run across refreshes: source, identity of its logs, name inside the log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +41,79 @@ pub fn assign(runs: &BTreeMap<RunKey, Option<String>>) -> BTreeMap<RunKey, Strin
         Some(id) => format!("{id}~{}", short_hash(key)),
     };
     runs.iter().map(|(key, producer)| (key.clone(), id(key, producer))).collect()
+}
+
+/// Ids of known runs and of those that turn up.
+pub struct Ids {
+    /// Runs of the catalog.
+    pub known: BTreeMap<RunKey, String>,
+    wanted: BTreeMap<RunKey, String>,
+    taken: BTreeSet<String>,
+}
+
+impl Ids {
+    /// Ids as they are and as they must be.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn new(catalog: &dyn Catalog, found: &[FoundRun]) -> anyhow::Result<Self> {
+        let known: BTreeMap<RunKey, String> = catalog
+            .runs()?
+            .into_values()
+            .map(|run| (RunKey { source: run.source, identity: run.identity, sub: run.sub }, run.run_id))
+            .collect();
+        let logs: BTreeMap<(&str, &str), &FoundRun> =
+            found.iter().map(|run| ((run.source, run.logs.identity.as_str()), run)).collect();
+        let mut producers: BTreeMap<RunKey, Option<String>> = BTreeMap::new();
+        for run in found.iter().filter(|run| run.logs.producer_id.is_some()) {
+            producers.insert(root_key(run), run.logs.producer_id.clone());
+        }
+        for key in known.keys() {
+            if let Some(run) = logs.get(&(key.source.as_str(), key.identity.as_str())) {
+                producers.insert(key.clone(), producer_id(run, &key.sub));
+            }
+        }
+        let wanted = assign(&producers);
+        let taken = known.values().chain(wanted.values()).cloned().collect();
+        Ok(Self { known, wanted, taken })
+    }
+
+    /// Known runs whose id must change.
+    pub fn renamed(&self) -> Vec<RunKey> {
+        let differs =
+            |(key, id): &(&RunKey, &String)| self.wanted.get(*key).is_some_and(|wanted| wanted != *id);
+        self.known.iter().filter(differs).map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Id of a run that is being read; a new one where it is not known.
+    pub fn id(&mut self, run: &FoundRun, sub: &str) -> String {
+        let key = RunKey { sub: sub.to_string(), ..root_key(run) };
+        if let Some(id) = self.wanted.get(&key) {
+            return id.clone();
+        }
+        let id = new_run_id(&key, producer_id(run, sub).as_deref(), |id| self.taken.contains(id));
+        self.taken.insert(id.clone());
+        self.wanted.insert(key, id.clone());
+        id
+    }
+}
+
+/// The key of a log's own run.
+pub fn root_key(run: &FoundRun) -> RunKey {
+    RunKey { source: run.source.to_string(), identity: run.logs.identity.clone(), sub: String::new() }
+}
+
+fn producer_id(run: &FoundRun, sub: &str) -> Option<String> {
+    if sub.is_empty() { run.logs.producer_id.clone() } else { Some(sub.to_string()) }
+}
+
+/// Id for a run that was not known before: the producer's, unless another run bears it.
+fn new_run_id(key: &RunKey, producer_id: Option<&str>, taken: impl Fn(&str) -> bool) -> String {
+    match producer_id {
+        Some(id) if !taken(id) => id.to_string(),
+        Some(id) => format!("{id}~{}", short_hash(key)),
+        None => short_hash(key),
+    }
 }
 
 #[cfg(test)]

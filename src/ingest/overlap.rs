@@ -11,27 +11,37 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Points taken back by the producer: (segment, arrival, from step).
-pub type Rewinds = [(i32, i64, i64)];
+pub type Rewind = (i32, i64, i64);
 
 /// Whether a later rewind took the point back.
-pub fn is_rewound(rewinds: &Rewinds, step: i64, arrival: (i32, i64)) -> bool {
+pub fn is_rewound(rewinds: &[Rewind], step: i64, arrival: (i32, i64)) -> bool {
     rewinds.iter().any(|(segment, seq, from_step)| arrival < (*segment, *seq) && step >= *from_step)
 }
 
 /// Indices of rows that do not count. Rows are sorted by (step, arrival).
-pub fn superseded(rows: &[PointRow], rewinds: &Rewinds) -> Vec<usize> {
+pub fn superseded(rows: &[PointRow], rewinds: &[Rewind]) -> Vec<usize> {
     let replaced = |i: usize| rows.get(i + 1).is_some_and(|next| next.step == rows[i].step);
     let rewound = |i: usize| !rewinds.is_empty() && is_rewound(rewinds, rows[i].step, rows[i].arrival());
     (0..rows.len()).filter(|i| replaced(*i) || rewound(*i)).collect()
 }
 
 /// A metric whose new points may touch stored ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
     /// First step at which they may.
     pub from_step: i64,
     /// Whether the statistics must be made anew from the stored points.
     pub recompute: bool,
+    /// The rewinds that concern the metric.
+    pub rewinds: Vec<Rewind>,
+}
+
+impl Overlap {
+    /// Takes in what `other` touches besides.
+    pub fn widen(&mut self, other: &Overlap) {
+        self.from_step = self.from_step.min(other.from_step);
+        self.recompute |= other.recompute;
+    }
 }
 
 /// What [`resolve`] found.
@@ -53,7 +63,6 @@ pub fn resolve(
     run_id: &str,
     keys: &BTreeMap<String, Overlap>,
     files: &[FileRecord],
-    rewinds: &Rewinds,
     limits: Limits,
 ) -> anyhow::Result<Resolved> {
     let recompute = keys.values().any(|overlap| overlap.recompute);
@@ -74,7 +83,7 @@ pub fn resolve(
         Table::Metrics.sort_columns(),
         limits.batch_rows,
     )?;
-    let mut judge = Judge::new(keys, rewinds);
+    let mut judge = Judge::new(keys);
     while let Some((batch, places)) = merge.next_rows(limits.batch_rows)? {
         let (Some(steps), Some(segments), Some(seqs), Some(values)) = (
             column::<Int64Type>(&batch, "step"),
@@ -97,17 +106,16 @@ pub fn resolve(
 /// Sees points in order of (key, step, arrival) and holds one back until the next is known.
 struct Judge<'a> {
     keys: &'a BTreeMap<String, Overlap>,
-    rewinds: &'a Rewinds,
     held: Option<(String, PointRow, (usize, u64))>,
     losers: BTreeMap<usize, Vec<u64>>,
     states: BTreeMap<String, KeyState>,
 }
 
 impl<'a> Judge<'a> {
-    fn new(keys: &'a BTreeMap<String, Overlap>, rewinds: &'a Rewinds) -> Self {
+    fn new(keys: &'a BTreeMap<String, Overlap>) -> Self {
         let states = keys.iter().filter(|(_, overlap)| overlap.recompute);
         let states = states.map(|(key, _)| (key.clone(), KeyState::default())).collect();
-        Self { keys, rewinds, held: None, losers: BTreeMap::new(), states }
+        Self { keys, held: None, losers: BTreeMap::new(), states }
     }
 
     fn row(&mut self, key: &str, row: PointRow, place: (usize, u64)) {
@@ -118,7 +126,8 @@ impl<'a> Judge<'a> {
 
     fn settle(&mut self, replaced: bool) {
         let Some((key, row, (file, number))) = self.held.take() else { return };
-        if replaced || is_rewound(self.rewinds, row.step, row.arrival()) {
+        let rewinds = self.keys.get(&key).map_or(&[][..], |overlap| &overlap.rewinds);
+        if replaced || is_rewound(rewinds, row.step, row.arrival()) {
             self.losers.entry(file).or_default().push(number);
         } else if let Some(state) = self.states.get_mut(&key) {
             state.push(row.step, row.value);
@@ -127,7 +136,6 @@ impl<'a> Judge<'a> {
 
     fn finish(mut self) -> Resolved {
         self.settle(false);
-        debug_assert!(self.states.keys().all(|key| self.keys.contains_key(key)));
         let superseded =
             self.losers.into_iter().map(|(file, rows)| (file, RowSet::from_rows(rows))).collect();
         Resolved { superseded, states: self.states }

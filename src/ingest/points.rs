@@ -14,6 +14,8 @@ pub struct Group {
     pub key: String,
     /// The tracker's own key.
     pub internal: bool,
+    /// Whether its steps are training steps.
+    is_training: bool,
 }
 
 /// Points of many runs, in order of arrival.
@@ -64,16 +66,27 @@ impl Points {
 
     /// Adds a point.
     pub fn push(&mut self, run: usize, key: &str, internal: bool, row: PointRow) {
-        let group = self.group_of(run, key, internal);
+        let group = self.group_of(run, key, || true);
+        if let Some(group) = self.groups.get_mut(group as usize) {
+            group.internal = internal;
+        }
         self.group.push(group);
         self.rows.push(row);
     }
 
-    fn group_of(&mut self, run: usize, key: &str, internal: bool) -> u32 {
+    /// Whether the steps of a metric are training steps; `find_out` is asked at its first point.
+    pub fn is_training(&mut self, run: usize, key: &str, find_out: impl FnOnce() -> bool) -> bool {
+        let previous = self.previous;
+        let group = self.group_of(run, key, find_out);
+        self.previous = previous;
+        self.groups.get(group as usize).is_none_or(|group| group.is_training)
+    }
+
+    fn group_of(&mut self, run: usize, key: &str, is_training: impl FnOnce() -> bool) -> u32 {
         let guess = self.next.get(self.previous as usize).copied().unwrap_or(u32::MAX);
         let group = match self.groups.get(guess as usize) {
             Some(group) if group.run == run && group.key == key => guess,
-            _ => self.look_up(run, key, internal),
+            _ => self.look_up(run, key, is_training),
         };
         if let Some(next) = self.next.get_mut(self.previous as usize) {
             *next = group;
@@ -82,13 +95,13 @@ impl Points {
         group
     }
 
-    fn look_up(&mut self, run: usize, key: &str, internal: bool) -> u32 {
+    fn look_up(&mut self, run: usize, key: &str, is_training: impl FnOnce() -> bool) -> u32 {
         let name = (run, key.to_string());
         if let Some(group) = self.index.get(&name) {
             return *group;
         }
         let group = self.groups.len() as u32;
-        self.groups.push(Group { run, key: name.1.clone(), internal });
+        self.groups.push(Group { run, key: name.1.clone(), internal: false, is_training: is_training() });
         self.next.push(u32::MAX);
         self.index.insert(name, group);
         group

@@ -1,6 +1,7 @@
 //! What is kept of a run between refreshes: enough to continue it without reading it again.
 
-use super::flush::AxisHint;
+use super::overlap::Rewind;
+use super::settle::AxisHint;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
 use serde::{Deserialize, Serialize};
@@ -21,10 +22,12 @@ pub struct RunState {
     pub segment_count: i32,
     /// Segment and shift of its steps, where a start at 0 continues the run.
     pub shifts: BTreeMap<i32, i64>,
-    /// Largest step of any metric that counts on the training axis.
+    /// Largest step that counts, for the column `last_step`.
     pub last_step: Option<i64>,
+    /// Largest training step logged so far and not taken back: where a start at 0 again goes on.
+    pub train_step: Option<i64>,
     /// Points taken back: (segment, arrival, from step).
-    pub rewinds: Vec<(i32, i64, i64)>,
+    pub rewinds: Vec<Rewind>,
     /// Earliest and latest time a point was logged.
     pub first_time: Option<TimeMs>,
     /// Latest time a point was logged.
@@ -62,6 +65,8 @@ pub struct KeyState {
     pub axis: Axis,
     /// The one step at which every point was logged, while that is so.
     pub constant_step: Option<i64>,
+    /// Where a counter of the producer stands.
+    pub counter: Counter,
     /// Points stored so far, superseded ones included.
     pub stored: i64,
     /// Smallest and largest step in stored files.
@@ -76,6 +81,27 @@ pub struct KeyState {
     pub goal: Option<Goal>,
     /// The tracker's own final value.
     pub final_value: Option<f64>,
+}
+
+/// A counter of the producer that begins again with each start of the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counter {
+    segment: i32,
+    offset: i64,
+    last: Option<i64>,
+}
+
+impl Counter {
+    /// Place of a count in the run: behind the start before, where it begins again.
+    pub fn place(&mut self, segment: i32, count: i64) -> i64 {
+        if segment > self.segment {
+            self.segment = segment;
+            self.offset = self.last.filter(|last| count <= *last).map_or(0, |last| last + 1);
+        }
+        let place = count.saturating_add(self.offset);
+        self.last = self.last.max(Some(place));
+        place
+    }
 }
 
 /// Statistics of points in ascending step order.

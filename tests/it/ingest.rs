@@ -275,3 +275,136 @@ fn a_cache_of_another_version_or_a_broken_one_is_rebuilt() {
     project.refresh();
     assert_eq!(project.column("select count(*) from metrics where key = 'loss'"), ["100"]);
 }
+
+#[test]
+fn a_log_damaged_in_the_middle_is_read_up_to_there_and_told_once() {
+    let source = data("tensorboard/runs/clean");
+    let project = Project::empty();
+    fs::create_dir_all(project.root().join("clean")).unwrap();
+    crate::common::copy(&source, &project.root().join("clean"));
+    let path = fs::read_dir(project.root().join("clean")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 400].fill(0xA5);
+    fs::write(&path, &bytes).unwrap();
+    let outcome = project.refresh();
+    assert_eq!(outcome.notes.len(), 1, "{outcome:?}");
+    let count: i64 = project.column("select count(*) from metrics")[0].parse().unwrap();
+    assert!((100..700).contains(&count), "{count}");
+    let problems = project.ask("select path, position, message from problems");
+    assert!(!problems.is_empty() && problems.len() <= 3, "{problems:?}");
+    assert_eq!(project.refresh().read_bytes, 0);
+    assert_eq!(project.ask("select * from problems").len(), problems.len());
+}
+
+#[test]
+fn an_event_file_that_ends_in_zeros_ends_there() {
+    let source = data("tensorboard/runs/running");
+    let project = Project::empty();
+    crate::common::copy(&source, project.root());
+    let name = fs::read_dir(project.root()).unwrap().next().unwrap().unwrap().file_name();
+    project.append(name.to_str().unwrap(), vec![0; 40_000]);
+    project.refresh();
+    assert_eq!(project.column("select count(*) from metrics"), ["389"]);
+}
+
+#[test]
+fn a_refresh_that_dies_between_two_commits_of_a_log_is_carried_on() {
+    use runq::workspace::Progress;
+    /// Dies once the first commit must have happened.
+    struct Dies;
+    impl Progress for Dies {
+        fn advance(&self, read_bytes: u64) {
+            assert!(read_bytes < 200_000, "killed");
+        }
+    }
+    let project = Project::empty();
+    project.write("train.jsonl", lines(0..6_000, 1.0));
+    let workspace = project.open();
+    let died = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| workspace.refresh(&Dies)));
+    assert!(died.is_err());
+    let count: i64 = project.column("select count(*) from metrics")[0].parse().unwrap();
+    assert!(count > 0 && count < 12_600, "{count}");
+    drop(workspace);
+    project.refresh();
+    assert_eq!(project.column("select count(*) from metrics"), ["12600"]);
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn a_moved_run_is_the_same_run_read_anew() {
+    let project = Project::of("wandb");
+    project.refresh();
+    let before =
+        project.ask("select run_id, key, axis, count, first_step, last from summary order by run_id, key");
+    fs::rename(project.root().join("tiny-lm"), project.root().join("moved")).unwrap();
+    project.refresh();
+    let after =
+        project.ask("select run_id, key, axis, count, first_step, last from summary order by run_id, key");
+    assert_eq!(before, after);
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn a_log_that_became_a_data_set_is_no_log() {
+    let project = Project::empty();
+    let row = |i: i64| format!("{i},{}\n", 1.0 / (i + 1) as f64);
+    project.write("data.csv", format!("step,loss\n{}", (0..4_000).map(row).collect::<String>()));
+    project.refresh();
+    assert_eq!(project.column("select count(*) from runs"), ["1"]);
+    let row = |i: i64| format!("{i},{}.5,house,Berlin and its surroundings\n", i * 7);
+    project.write("data.csv", format!("id,price,label,city\n{}", (0..6_000).map(row).collect::<String>()));
+    project.refresh();
+    assert_eq!(project.column("select count(*) from runs"), ["0"]);
+}
+
+#[test]
+fn the_problem_of_a_document_goes_with_it() {
+    let project = Project::empty();
+    project.write("train.jsonl", lines(0..20, 1.0));
+    project.write("config.json", "{\"lr\": ");
+    assert_eq!(project.refresh().notes.len(), 1);
+    assert_eq!(project.column("select path from problems"), ["config.json"]);
+    project.write("config.json", "{\"lr\": 0.5}");
+    project.refresh();
+    assert!(project.column("select path from problems").is_empty());
+    assert_eq!(project.column("select value from configs"), ["0.5"]);
+}
+
+#[test]
+fn the_configuration_beside_a_log_of_many_runs_is_that_of_each() {
+    let project = Project::empty();
+    let row = |i: i64| {
+        format!("{{\"run\": \"seed_{}\", \"step\": {}, \"loss\": {}}}\n", i % 3, i / 3, 1.0 / (i + 1) as f64)
+    };
+    project.write("sweep.jsonl", (0..60).map(row).collect::<String>());
+    project.write("config.json", "{\"lr\": 0.1}");
+    project.refresh();
+    assert_eq!(project.column("select run_id from runs order by run_id"), ["seed_0", "seed_1", "seed_2"]);
+    assert_eq!(project.column("select count(*) from configs where number = 0.1"), ["3"]);
+    project.write("config.json", "{\"lr\": 0.25}");
+    assert!(project.refresh().read_bytes < 20);
+    assert_eq!(project.column("select count(*) from configs where number = 0.25"), ["3"]);
+    project.append("sweep.jsonl", (60..90).map(row).collect::<String>());
+    project.refresh();
+    assert_eq!(project.everything(), read_at_once(&project));
+}
+
+#[test]
+fn event_files_that_grow_in_turns_give_the_tables_of_reading_at_once() {
+    let folder = data("tensorboard/runs/resume-overlap");
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let project = Project::empty();
+    let contents: Vec<Vec<u8>> = files.iter().map(|file| fs::read(file).unwrap()).collect();
+    let mut read = [0; 2];
+    for round in 0..12 {
+        let file = round % 2;
+        let end = (read[file] + 4_000).min(contents[file].len());
+        let name = format!("run/{}", files[file].file_name().unwrap().to_str().unwrap());
+        project.append(&name, &contents[file][read[file]..end]);
+        read[file] = end;
+        project.refresh();
+    }
+    assert_eq!(project.everything(), read_at_once(&project));
+}
