@@ -10,8 +10,6 @@ pub mod json;
 pub mod jsonl;
 pub mod judge;
 pub mod lines;
-#[cfg(test)]
-mod memory_sink;
 pub mod rows;
 pub mod sidecar;
 #[cfg(test)]

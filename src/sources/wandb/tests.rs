@@ -10,19 +10,6 @@ use serde_json::Value;
 
 const PLACE: (&str, &str) = ("wandb/run-20261120_175106-a/run-a.wandb", "0");
 
-/// A message from parts: (field, wire type, content).
-fn bytes_field(field: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    prost::encoding::bytes::encode(field, &content.to_vec(), &mut out);
-    out
-}
-
-fn int_field(field: u32, value: i64) -> Vec<u8> {
-    let mut out = Vec::new();
-    prost::encoding::int64::encode(field, &value, &mut out);
-    out
-}
-
 fn record(field: u32, message: &[u8]) -> Vec<u8> {
     bytes_field(field, message)
 }
