@@ -1,7 +1,7 @@
 //! Tables of metrics: Keras, Lightning, Ultralytics, timm, DeepSpeed and hand-made CSV. One header,
 //! one row a line; rows may be short, long, sparse or a repetition of the header.
 
-use super::json::{Fields, Json, parse_non_finite, parse_number_like};
+use super::json::{self, Fields, Json, parse_non_finite, parse_number_like};
 use super::lines::Lines;
 use super::rows::Tracker;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict, judge};
@@ -110,10 +110,7 @@ impl Reader<'_> {
 fn text_of(line: &[u8]) -> Cow<'_, str> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match std::str::from_utf8(line) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(line),
-    }
+    json::text_of(line)
 }
 
 /// The delimiter that splits a header most often.
@@ -256,9 +253,7 @@ mod tests {
         assert_eq!(count("train_loss_epoch"), (5, Some(14), Some(74)));
         assert_eq!(sink.line("train_loss_step")[0], (4, 3.3621394634246826));
         assert_eq!((sink.segment, sink.axes.len(), sink.texts.len()), (0, 0, 0));
-        assert!(
-            logged("lightning/nan/metrics.csv").line("val_loss").iter().any(|(_, value)| value.is_nan())
-        );
+        assert!(logged("lightning/nan/metrics.csv").line("val_loss").iter().any(|(_, value)| value.is_nan()));
         assert_eq!(logged("lightning/resume/metrics.csv").steps("val_loss")[0], 44);
     }
 

@@ -1,10 +1,10 @@
 //! JSON lines: one object a line, written by hand-made training loops, possibly between lines of
 //! other text; and `.json` files that hold an array of objects or several of them.
 
-use super::json::{Fault, Fields, Json, parse};
+use super::json::{Fault, Fields, Json, parse, parse_whole};
 use super::lines::Lines;
 use super::rows::Tracker;
-use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict, judge};
+use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict, judge, terminal};
 use crate::records::{ConsoleLine, Problem};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -210,7 +210,7 @@ fn next_object(text: &[u8], fault: Fault) -> Option<usize> {
     let from = at.saturating_sub(2).max(1);
     let next = from + memchr::memmem::find(text.get(from..)?, b"{\"")?;
     let tail = text.get(next..)?.trim_ascii_end();
-    matches!(parse(tail), Ok((Json::Object(_), used)) if used == tail.len()).then_some(next)
+    matches!(parse_whole(tail), Some(Json::Object(_))).then_some(next)
 }
 
 fn take(value: &Json<'_>, rows: &mut Tracker, sink: &mut dyn Sink) {
@@ -242,29 +242,10 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 fn console(bytes: &[u8], sink: &mut dyn Sink) {
-    let text = printed(&String::from_utf8_lossy(bytes));
+    let text = terminal::shown(String::from_utf8_lossy(bytes).trim_end());
     if !text.is_empty() {
         sink.console(ConsoleLine { time: None, stream: None, text });
     }
-}
-
-/// What a terminal shows in the end: the text after the last carriage return, without escapes.
-fn printed(line: &str) -> String {
-    let last = line.trim_end().rsplit('\r').next().unwrap_or_default();
-    let mut out = String::with_capacity(last.len());
-    let mut letters = last.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\u{1b}' if letters.next() == Some('[') => {
-                letters.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-            '\u{1b}' => {}
-            '\t' => out.push(letter),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn sniff(path: &str, head: &[u8]) -> Verdict {
@@ -431,7 +412,10 @@ mod tests {
             [("lr", "5.0", Some(5.0)), ("optim.name", "sgd", None), ("vocab", "24", Some(24.0))]
         );
         let crash = read_whole(&Jsonl, ("a.jsonl", ""), &data("crash.jsonl"));
-        assert_eq!(crash.console.last().unwrap().text, "RuntimeError: CUDA error: device-side assert triggered");
+        assert_eq!(
+            crash.console.last().unwrap().text,
+            "RuntimeError: CUDA error: device-side assert triggered"
+        );
         assert_eq!(crash.console.len(), 4);
         assert_eq!(read_whole(&Jsonl, ("a.jsonl", ""), &data("resume.jsonl")).segment, 1);
         assert_eq!(read_whole(&Jsonl, ("a.jsonl", ""), &data("long.jsonl")).segment, 0);
@@ -551,7 +535,8 @@ mod tests {
         assert_eq!(sink.steps("loss"), [1, 2, 3, 5, 7, 10]);
         let places: Vec<_> = sink.problems.iter().map(|problem| problem.position.as_str()).collect();
         assert_eq!(places, ["line 3", "line 4", "line 5", "line 6"]);
-        assert_eq!(printed("10%\r\u{1b}[31m 20%\u{1b}[0m\r"), " 20%");
+        let bar = read("10%\r\u{1b}[31m 20%\u{1b}[0m\r\n");
+        assert_eq!(bar.console[0].text, " 20%");
     }
 
     #[test]

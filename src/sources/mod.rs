@@ -12,12 +12,14 @@ pub mod judge;
 pub mod lines;
 pub mod rows;
 pub mod sidecar;
+mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod tfevents;
 pub mod wandb;
 mod window;
 mod wire;
+pub mod yaml;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
 use std::io::{Read, Seek};
