@@ -1,7 +1,7 @@
 //! Tables of metrics: Keras, Lightning, Ultralytics, timm, DeepSpeed and hand-made CSV. One header,
 //! one row a line; rows may be short, long, sparse or a repetition of the header.
 
-use super::json::{Fields, Json, parse_non_finite, parse_number_like};
+use super::json::{self, Fields, Json, parse_non_finite, parse_number_like};
 use super::lines::Lines;
 use super::rows::Tracker;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict, judge};
@@ -110,10 +110,7 @@ impl Reader<'_> {
 fn text_of(line: &[u8]) -> Cow<'_, str> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    match std::str::from_utf8(line) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => String::from_utf8_lossy(line),
-    }
+    json::text_of(line)
 }
 
 /// The delimiter that splits a header most often.
@@ -225,22 +222,21 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::sources::memory_sink::MemorySink;
+    use crate::sources::testing::{Memory, read_on, read_whole, samples};
     use proptest::prelude::*;
-    use std::path::PathBuf;
 
     fn data(path: &str) -> Vec<u8> {
-        std::fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/csv").join(path)).unwrap()
+        std::fs::read(samples("csv").join(path)).unwrap()
     }
 
-    fn read(text: &str) -> MemorySink {
-        MemorySink::of(&Csv, "a.csv", text.as_bytes())
+    fn read(text: &str) -> Memory {
+        read_whole(&Csv, ("a.csv", ""), text.as_bytes())
     }
 
-    fn logged(path: &str) -> MemorySink {
+    fn logged(path: &str) -> Memory {
         let bytes = data(path);
         assert!(matches!(Csv.sniff(path, &bytes), Verdict::Log { .. }), "{path}");
-        MemorySink::of(&Csv, path, &bytes)
+        read_whole(&Csv, (path, ""), &bytes)
     }
 
     #[test]
@@ -255,11 +251,9 @@ mod tests {
         assert_eq!(count("train_loss_step"), (15, Some(4), Some(74)));
         assert_eq!(count("val_loss"), (5, Some(14), Some(74)));
         assert_eq!(count("train_loss_epoch"), (5, Some(14), Some(74)));
-        assert_eq!(sink.metric("train_loss_step")[0], (4, 3.3621394634246826));
+        assert_eq!(sink.line("train_loss_step")[0], (4, 3.3621394634246826));
         assert_eq!((sink.segment, sink.axes.len(), sink.texts.len()), (0, 0, 0));
-        assert!(
-            logged("lightning/nan/metrics.csv").metric("val_loss").iter().any(|(_, value)| value.is_nan())
-        );
+        assert!(logged("lightning/nan/metrics.csv").line("val_loss").iter().any(|(_, value)| value.is_nan()));
         assert_eq!(logged("lightning/resume/metrics.csv").steps("val_loss")[0], 44);
     }
 
@@ -271,7 +265,7 @@ mod tests {
         assert!(!sink.keys().contains(&"epoch".to_string()));
         let resume = logged("keras/resume/training.csv");
         assert_eq!((resume.steps("loss"), resume.segment), (vec![0, 1, 2, 2, 3, 4, 5], 0));
-        assert!(logged("keras/nan/training.csv").metric("loss").iter().any(|(_, value)| value.is_nan()));
+        assert!(logged("keras/nan/training.csv").line("loss").iter().any(|(_, value)| value.is_nan()));
         let again = read("epoch,loss,val_loss\n0,3,NA\n1,2,3\n0,3,4\n1,2,4\n");
         assert_eq!((again.segment, again.steps("val_loss")), (1, vec![1, 0, 1]));
     }
@@ -279,14 +273,14 @@ mod tests {
     #[test]
     fn ultralytics() {
         let sink = logged("ultralytics/detect/det_base/results.csv");
-        assert_eq!(sink.metric("metrics/mAP50(B)").len(), 4);
-        assert_eq!(sink.metric("time")[1], (2, 13.0341));
+        assert_eq!(sink.line("metrics/mAP50(B)").len(), 4);
+        assert_eq!(sink.line("time")[1], (2, 13.0341));
         assert_eq!(sink.axes.get("time"), Some(&Axis::Epoch));
         let padded = "               epoch,      train/box_loss,     val/box_loss\n                   0,              2.0066,            inf\n                   1,              1.5,            nan\n";
         assert!(matches!(Csv.sniff("results.csv", padded.as_bytes()), Verdict::Log { .. }));
         let sink = read(padded);
-        assert_eq!(sink.metric("train/box_loss"), [(0, 2.0066), (1, 1.5)]);
-        assert_eq!(sink.metric("val/box_loss")[0].1, f64::INFINITY);
+        assert_eq!(sink.line("train/box_loss"), [(0, 2.0066), (1, 1.5)]);
+        assert_eq!(sink.line("val/box_loss")[0].1, f64::INFINITY);
     }
 
     #[test]
@@ -294,12 +288,12 @@ mod tests {
         let sink = read(
             "# made by hand\nstep;loss;\"a \"\"b\"\";c\"\r\n1;2.5;7;x\r\nstep;loss;\"a \"\"b\"\";c\"\r\n2;1.5\r\n\r\n3;1;8;9;10\n4;1;8;y\n5;None;\"nan\";y\n6;1",
         );
-        assert_eq!(sink.metric("loss"), [(1, 2.5), (2, 1.5), (3, 1.0), (4, 1.0)]);
+        assert_eq!(sink.line("loss"), [(1, 2.5), (2, 1.5), (3, 1.0), (4, 1.0)]);
         assert_eq!(sink.steps("a \"b\";c"), [1, 3, 4, 5]);
         assert_eq!(sink.problems.len(), 1);
         let tabs = read("step\tloss\n1\t2\n");
-        assert_eq!(tabs.metric("loss"), [(1, 2.0)]);
-        let samples = MemorySink::of(&Csv, "j/Train_Samples_lr.csv", b"step,lr\n32,0.1\nstep,lr\n64,0.2\n");
+        assert_eq!(tabs.line("loss"), [(1, 2.0)]);
+        let samples = read_whole(&Csv, ("j/Train_Samples_lr.csv", ""), b"step,lr\n32,0.1\nstep,lr\n64,0.2\n");
         assert_eq!((samples.steps("lr"), samples.axes["lr"]), (vec![32, 64], Axis::Samples));
     }
 
@@ -331,12 +325,14 @@ mod tests {
             data("keras/resume/training.csv"),
         ];
         for bytes in samples {
-            let mut whole = MemorySink::default();
-            let end = whole.read(&Csv, "a.csv", &bytes, Resume::default(), 1 << 20);
+            let mut whole = Memory::default();
+            let place = ("a.csv", "");
+            let start = Resume::default;
+            let end = read_on(&Csv, place, &bytes, 1 << 20, start(), &mut whole);
             for cut in 0..=bytes.len() {
-                let mut pieces = MemorySink::default();
-                let middle = pieces.read(&Csv, "a.csv", &bytes[..cut], Resume::default(), 1 + cut % 7);
-                assert_eq!(pieces.read(&Csv, "a.csv", &bytes, middle, 3), end, "cut at {cut}");
+                let mut pieces = Memory::default();
+                let middle = read_on(&Csv, place, &bytes[..cut], 1 + cut % 7, start(), &mut pieces);
+                assert_eq!(read_on(&Csv, place, &bytes, 3, middle, &mut pieces), end, "cut at {cut}");
                 assert_eq!(pieces, whole, "cut at {cut}");
             }
         }
@@ -350,7 +346,7 @@ mod tests {
                 let mut bytes = bytes.clone();
                 bytes[at] ^= flip;
                 Csv.sniff("a.csv", &bytes);
-                MemorySink::of(&Csv, "a.csv", &bytes);
+                read_whole(&Csv, ("a.csv", ""), &bytes);
             }
         }
     }
@@ -358,7 +354,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes: Vec<u8>) {
-            MemorySink::of(&Csv, "a.csv", &bytes);
+            read_whole(&Csv, ("a.csv", ""), &bytes);
             Csv.sniff("a.csv", &bytes);
         }
     }

@@ -11,6 +11,9 @@ const MAX_DEPTH: usize = 128;
 /// Objects up to this many fields are searched for repeated keys pair by pair.
 const FEW_FIELDS: usize = 16;
 
+/// Every whole number up to this one is a double.
+const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
@@ -37,6 +40,15 @@ pub enum Json<'a> {
     Object(Fields<'a>),
 }
 
+/// How the text of a value is written. It is valid JSON either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// Numbers as the log has them, a space behind commas and colons.
+    Written,
+    /// No spaces; integers as the log has them, other numbers in their shortest form.
+    Compact,
+}
+
 /// Why there is no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -60,6 +72,12 @@ pub fn parse(bytes: &[u8]) -> Result<(Json<'_>, usize), Fault> {
     let mut value = Json::Null;
     parser.value(0, &mut value)?;
     Ok((value, parser.at))
+}
+
+/// Parses bytes that hold one value and nothing else but white space.
+pub fn parse_whole(bytes: &[u8]) -> Option<Json<'_>> {
+    let (value, used) = parse(bytes).ok()?;
+    bytes.get(used..)?.trim_ascii().is_empty().then_some(value)
 }
 
 /// Reads a number as any tracker writes it: decimal text, or one of the many spellings of NaN and
@@ -90,6 +108,12 @@ fn old_windows_spelling(text: &str) -> Option<f64> {
 }
 
 impl<'a> Json<'a> {
+    /// An object; of fields with the same key the last one counts.
+    pub fn object(mut fields: Fields<'a>) -> Self {
+        keep_last_of_each(&mut fields);
+        Json::Object(fields)
+    }
+
     /// The field of an object.
     pub fn get(&self, key: &str) -> Option<&Json<'a>> {
         match self {
@@ -117,44 +141,61 @@ impl<'a> Json<'a> {
 
     /// The value of a hyperparameter: bare string or JSON text, and the number if it is one.
     pub fn to_config(&self) -> ConfigValue {
+        self.config_value(Style::Written)
+    }
+
+    /// The value of a hyperparameter as trackers show it: without spaces, `3e-4` as `0.0003`.
+    pub fn to_compact_config(&self) -> ConfigValue {
+        self.config_value(Style::Compact)
+    }
+
+    fn config_value(&self, style: Style) -> ConfigValue {
         match self {
             Json::String(text) => ConfigValue { text: text.to_string(), number: None },
-            Json::Number(value, _) => ConfigValue { text: self.to_text(), number: Some(*value) },
-            _ => ConfigValue { text: self.to_text(), number: None },
+            Json::Number(value, _) => ConfigValue { text: self.text(style), number: Some(*value) },
+            _ => ConfigValue { text: self.text(style), number: None },
         }
     }
 
     /// JSON text of the value. Inside arrays and objects NaN and infinities become strings.
     pub fn to_text(&self) -> String {
+        self.text(Style::Written)
+    }
+
+    fn text(&self, style: Style) -> String {
         let mut out = String::new();
         match self {
             Json::Number(value, _) if !value.is_finite() => out.push_str(non_finite_name(*value)),
-            _ => self.write(&mut out),
+            _ => self.write(style, &mut out),
         }
         out
     }
 
-    fn write(&self, out: &mut String) {
+    fn write(&self, style: Style, out: &mut String) {
+        let (comma, colon) = match style {
+            Style::Written => (", ", ": "),
+            Style::Compact => (",", ":"),
+        };
         match self {
             Json::Null => out.push_str("null"),
             Json::Bool(flag) => out.push_str(if *flag { "true" } else { "false" }),
-            Json::Number(value, raw) => write_number(*value, raw, out),
+            Json::Number(value, raw) => write_number(*value, raw, style, out),
             Json::String(text) => write_string(text, out),
             Json::Array(items) => {
                 out.push('[');
                 for (i, item) in items.iter().enumerate() {
-                    out.push_str(if i > 0 { ", " } else { "" });
-                    item.write(out);
+                    out.push_str(if i > 0 { comma } else { "" });
+                    item.write(style, out);
                 }
                 out.push(']');
             }
             Json::Object(fields) => {
                 out.push('{');
                 for (i, (key, value)) in fields.iter().enumerate() {
-                    out.push_str(if i > 0 { ", " } else { "" });
+                    out.push_str(if i > 0 { comma } else { "" });
                     write_string(key, out);
-                    out.push_str(": ");
-                    value.write(out);
+                    out.push_str(colon);
+                    value.write(style, out);
                 }
                 out.push('}');
             }
@@ -165,12 +206,22 @@ impl<'a> Json<'a> {
 /// Calls `take` for every value that is no object, with its name joined by `.`. An empty object
 /// is a value too, so that it is not lost.
 pub fn flatten<'j, 'a>(prefix: &str, value: &'j Json<'a>, take: &mut dyn FnMut(&str, &'j Json<'a>)) {
+    flatten_but(|_| false, prefix, value, take);
+}
+
+/// Like [`flatten`], but objects for which `is_whole` holds stay one value.
+pub fn flatten_but<'j, 'a>(
+    is_whole: fn(&Fields<'_>) -> bool,
+    prefix: &str,
+    value: &'j Json<'a>,
+    take: &mut dyn FnMut(&str, &'j Json<'a>),
+) {
     match value {
-        Json::Object(fields) if !fields.is_empty() => {
+        Json::Object(fields) if !fields.is_empty() && !is_whole(fields) => {
             for (key, value) in fields {
                 match prefix {
-                    "" => flatten(key, value, take),
-                    _ => flatten(&format!("{prefix}.{key}"), value, take),
+                    "" => flatten_but(is_whole, key, value, take),
+                    _ => flatten_but(is_whole, &format!("{prefix}.{key}"), value, take),
                 }
             }
         }
@@ -186,11 +237,17 @@ fn non_finite_name(value: f64) -> &'static str {
     }
 }
 
-fn write_number(value: f64, raw: &[u8], out: &mut String) {
+fn write_number(value: f64, raw: &[u8], style: Style, out: &mut String) {
+    let is_integer = match raw {
+        [] => value.fract() == 0.0,
+        _ => raw.iter().all(|c| c.is_ascii_digit() || b"+-".contains(c)),
+    };
+    let as_written = is_integer || style == Style::Written;
     match std::str::from_utf8(raw) {
         _ if !value.is_finite() => write_string(non_finite_name(value), out),
-        Ok(raw) if !raw.is_empty() => out.push_str(raw),
-        _ if value.fract() == 0.0 && value.abs() < 1e15 => out.push_str(&format!("{value:.0}")),
+        // `+1`, `.5` and `007` are read, but are no JSON.
+        Ok(raw) if as_written && serde_json::from_str::<f64>(raw).is_ok() => out.push_str(raw),
+        _ if is_integer && value.abs() <= MAX_EXACT_INTEGER => out.push_str(&format!("{value:.0}")),
         _ => out.push_str(&serde_json::Value::from(value).to_string()),
     }
 }
@@ -264,8 +321,7 @@ impl<'a> Parser<'a> {
             }
         }
         self.at += 1;
-        keep_last_of_each(&mut fields);
-        *out = Json::Object(fields);
+        *out = Json::object(fields);
         Ok(())
     }
 
@@ -444,7 +500,8 @@ fn unicode_escape(text: &[u8]) -> Option<(char, usize)> {
     Some((char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), 5))
 }
 
-fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+/// The text of bytes; what is no UTF-8 is replaced.
+pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),
@@ -640,6 +697,46 @@ mod tests {
         assert_eq!(Json::Number(20.0, b"").to_text(), "20");
         assert_eq!(Json::Number(1e-5, b"").to_text(), "0.00001");
         assert_eq!(Json::Number(f64::NAN, b"").to_text(), "NaN");
+        assert_eq!(Json::Number(-2e15, b"").to_text(), "-2000000000000000");
+    }
+
+    #[test]
+    fn compact_texts_keep_integers_and_shorten_other_numbers() {
+        let config = |text: &str| whole(text).to_compact_config();
+        let list =
+            config(r#"[1, 123456789012345678901234567890, 5.0, 3e-4, -Infinity, {"a b": [true, null]}]"#);
+        let want = r#"[1,123456789012345678901234567890,5.0,0.0003,"-Infinity",{"a b":[true,null]}]"#;
+        assert_eq!((list.text.as_str(), list.number), (want, None));
+        let seed = config("18446744073709551617");
+        assert_eq!((seed.text.as_str(), seed.number), ("18446744073709551617", Some(18446744073709551617.0)));
+        assert_eq!((config("3e-4").text.as_str(), config("\"x\"").text.as_str()), ("0.0003", "x"));
+        assert_eq!(config("[+1, .5, 5., 007, -0]").text, "[1,0.5,5.0,7,-0]");
+        assert_eq!(whole("[+1, .5, 5., 007, 1e2]").to_text(), "[1, 0.5, 5.0, 7, 1e2]");
+    }
+
+    #[test]
+    fn a_whole_text_has_nothing_behind_its_value() {
+        assert_eq!(parse_whole(b"\xef\xbb\xbf[1] \r\n").unwrap().to_text(), "[1]");
+        assert_eq!(parse_whole(b"[1] 2"), None);
+        assert_eq!(parse_whole(b"{\"a\": "), None);
+        assert_eq!(parse_whole(b"\"\\ud8"), None);
+    }
+
+    #[test]
+    fn leaves_strings_alone_and_replaces_lone_surrogates() {
+        let text = r#"{"a": NaN, "t": "a NaN, \"-Infinity\" \ud800 \ud83d\ude00 \\"}"#;
+        let value = parse_whole(text.as_bytes()).unwrap();
+        let text = value.get("t").unwrap().as_str();
+        assert_eq!(text, Some("a NaN, \"-Infinity\" \u{fffd} \u{1f600} \\"));
+    }
+
+    #[test]
+    fn bare_numbers() {
+        let number = parse_number_like;
+        assert_eq!(number(" 1.7951965256070383e+09 "), Some(1795196525.6070383));
+        assert_eq!(number("-Infinity"), Some(f64::NEG_INFINITY));
+        assert_eq!(number("1e400"), Some(f64::INFINITY));
+        assert_eq!((number("true"), number("\"1\""), number("1x"), number("")), (None, None, None, None));
     }
 
     proptest! {
@@ -661,6 +758,16 @@ mod tests {
         #[test]
         fn never_panics(bytes: Vec<u8>) {
             let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn texts_are_valid_json(text in "[\\[\\]{}\",:0-9a.eE+\\-\\\\ ]{0,16}") {
+            let text = format!("[{text}]");
+            if let Some(value) = parse_whole(text.as_bytes()) {
+                for text in [value.to_text(), value.to_compact_config().text] {
+                    prop_assert!(serde_json::from_str::<serde_json::Value>(&text).is_ok(), "{}", text);
+                }
+            }
         }
 
         #[test]

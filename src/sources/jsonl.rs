@@ -1,10 +1,10 @@
 //! JSON lines: one object a line, written by hand-made training loops, possibly between lines of
 //! other text; and `.json` files that hold an array of objects or several of them.
 
-use super::json::{Fault, Fields, Json, parse};
+use super::json::{Fault, Fields, Json, parse, parse_whole};
 use super::lines::Lines;
 use super::rows::Tracker;
-use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict, judge};
+use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict, judge, terminal};
 use crate::records::{ConsoleLine, Problem};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -210,7 +210,7 @@ fn next_object(text: &[u8], fault: Fault) -> Option<usize> {
     let from = at.saturating_sub(2).max(1);
     let next = from + memchr::memmem::find(text.get(from..)?, b"{\"")?;
     let tail = text.get(next..)?.trim_ascii_end();
-    matches!(parse(tail), Ok((Json::Object(_), used)) if used == tail.len()).then_some(next)
+    matches!(parse_whole(tail), Some(Json::Object(_))).then_some(next)
 }
 
 fn take(value: &Json<'_>, rows: &mut Tracker, sink: &mut dyn Sink) {
@@ -242,29 +242,10 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 }
 
 fn console(bytes: &[u8], sink: &mut dyn Sink) {
-    let text = printed(&String::from_utf8_lossy(bytes));
+    let text = terminal::shown(String::from_utf8_lossy(bytes).trim_end());
     if !text.is_empty() {
         sink.console(ConsoleLine { time: None, stream: None, text });
     }
-}
-
-/// What a terminal shows in the end: the text after the last carriage return, without escapes.
-fn printed(line: &str) -> String {
-    let last = line.trim_end().rsplit('\r').next().unwrap_or_default();
-    let mut out = String::with_capacity(last.len());
-    let mut letters = last.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '\u{1b}' if letters.next() == Some('[') => {
-                letters.by_ref().find(|c| ('@'..='~').contains(c));
-            }
-            '\u{1b}' => {}
-            '\t' => out.push(letter),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 fn sniff(path: &str, head: &[u8]) -> Verdict {
@@ -339,18 +320,16 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use crate::records::{Axis, End};
-    use crate::sources::memory_sink::MemorySink;
+    use crate::sources::testing::{Memory, read_on, read_whole, samples};
     use proptest::prelude::*;
     use serde_json::Value;
-    use std::path::PathBuf;
 
     fn data(path: &str) -> Vec<u8> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/jsonl");
-        std::fs::read(folder.join(path)).unwrap()
+        std::fs::read(samples("jsonl").join(path)).unwrap()
     }
 
-    fn read(text: &str) -> MemorySink {
-        MemorySink::of(&Jsonl, "run.jsonl", text.as_bytes())
+    fn read(text: &str) -> Memory {
+        read_whole(&Jsonl, ("run.jsonl", ""), text.as_bytes())
     }
 
     fn number(value: &Value) -> f64 {
@@ -404,18 +383,18 @@ mod tests {
             if !is_ours {
                 continue;
             }
-            let sink = MemorySink::of(&Jsonl, path, &bytes);
+            let sink = read_whole(&Jsonl, (path, ""), &bytes);
             let metrics = run["metrics"].as_object().unwrap();
             // Python kept the wall clock as a metric; here it is the time of the points.
             let names: Vec<&String> = metrics.keys().filter(|key| *key != "time").collect();
             assert_eq!(sink.keys().len(), names.len(), "{path}: {:?}", sink.keys());
             assert_eq!(
-                sink.points.iter().all(|point| point.5.is_some()),
+                sink.points.iter().all(|point| point.time.is_some()),
                 metrics.contains_key("time"),
                 "{path}"
             );
             for name in names {
-                check_metric(&format!("{path} {name}"), &sink.metric(name), &metrics[name]);
+                check_metric(&format!("{path} {name}"), &sink.line(name), &metrics[name]);
             }
             assert!(sink.problems.is_empty(), "{path}: {:?}", sink.problems);
             count += 1;
@@ -425,25 +404,28 @@ mod tests {
 
     #[test]
     fn what_is_special_in_the_real_logs() {
-        let config = MemorySink::of(&Jsonl, "a.jsonl", &data("with_config_header.jsonl")).config;
+        let config = read_whole(&Jsonl, ("a.jsonl", ""), &data("with_config_header.jsonl")).config;
         let values: Vec<_> =
             config.iter().map(|(key, value)| (key.as_str(), value.text.as_str(), value.number)).collect();
         assert_eq!(
             values,
             [("lr", "5.0", Some(5.0)), ("optim.name", "sgd", None), ("vocab", "24", Some(24.0))]
         );
-        let crash = MemorySink::of(&Jsonl, "a.jsonl", &data("crash.jsonl"));
-        assert_eq!(crash.console.last().unwrap(), "RuntimeError: CUDA error: device-side assert triggered");
+        let crash = read_whole(&Jsonl, ("a.jsonl", ""), &data("crash.jsonl"));
+        assert_eq!(
+            crash.console.last().unwrap().text,
+            "RuntimeError: CUDA error: device-side assert triggered"
+        );
         assert_eq!(crash.console.len(), 4);
-        assert_eq!(MemorySink::of(&Jsonl, "a.jsonl", &data("resume.jsonl")).segment, 1);
-        assert_eq!(MemorySink::of(&Jsonl, "a.jsonl", &data("long.jsonl")).segment, 0);
-        let nested = MemorySink::of(&Jsonl, "a.jsonl", &data("nested.jsonl"));
+        assert_eq!(read_whole(&Jsonl, ("a.jsonl", ""), &data("resume.jsonl")).segment, 1);
+        assert_eq!(read_whole(&Jsonl, ("a.jsonl", ""), &data("long.jsonl")).segment, 0);
+        let nested = read_whole(&Jsonl, ("a.jsonl", ""), &data("nested.jsonl"));
         let phases: Vec<_> =
             nested.texts.iter().map(|text| (text.key.as_str(), text.text.as_str())).collect();
         assert_eq!(phases, [("phase", "warmup"), ("phase", "main")]);
-        let nostep = MemorySink::of(&Jsonl, "a.jsonl", &data("nostep.jsonl"));
+        let nostep = read_whole(&Jsonl, ("a.jsonl", ""), &data("nostep.jsonl"));
         assert_eq!(nostep.axes.get("loss"), Some(&Axis::Index));
-        let running = MemorySink::of(&Jsonl, "a.jsonl", &data("running.jsonl"));
+        let running = read_whole(&Jsonl, ("a.jsonl", ""), &data("running.jsonl"));
         assert_eq!(running.steps("loss").last(), Some(&119));
     }
 
@@ -466,14 +448,14 @@ mod tests {
             (mixed.steps("val_loss"), mixed.steps("loss"), mixed.steps("test_loss")),
             (vec![10], vec![10, 11], vec![11])
         );
-        assert_eq!(mixed.metric("batch"), [(11, 3.0)]);
+        assert_eq!(mixed.line("batch"), [(11, 3.0)]);
         assert_eq!(mixed.axes.get("loss"), None);
 
         let odd = read(
             "{\"Global_Step\": \"5\", \"loss\": \"NaN\", \"acc\": \"0.5\"}\n{\"Global_Step\": 6.0, \"loss\": \"-inf\"}\n",
         );
         assert_eq!(odd.steps("loss"), [5, 6]);
-        assert!(odd.metric("loss")[0].1.is_nan());
+        assert!(odd.line("loss")[0].1.is_nan());
         assert_eq!(odd.texts[0].text, "0.5");
     }
 
@@ -498,7 +480,7 @@ mod tests {
         let sink = read(
             "{\"step\": 8, \"loss\": 1, \"val_loss\": 2}\n{\"step\": 9, \"loss\": 1}\n{\"step\": 8, \"eval\": 3}\n{\"step\": 9, \"loss\": 2}\n{\"step\": 5, \"loss\": 1}\n{\"step\": 6, \"val_loss\": 1}\n",
         );
-        let segments: Vec<_> = sink.points.iter().map(|point| (point.2.as_str(), point.1)).collect();
+        let segments: Vec<_> = sink.points.iter().map(|point| (point.key.as_str(), point.segment)).collect();
         assert_eq!(
             segments,
             [
@@ -536,7 +518,7 @@ mod tests {
         let runs = read(
             "{\"run_id\": \"a\", \"step\": 5, \"loss\": 1}\n{\"run_id\": 7, \"step\": 1, \"loss\": 2}\n{\"run_id\": \"a\", \"step\": 6, \"loss\": 3}\n",
         );
-        let names: Vec<_> = runs.points.iter().map(|point| (point.0.as_str(), point.3)).collect();
+        let names: Vec<_> = runs.points.iter().map(|point| (point.run.as_str(), point.step)).collect();
         assert_eq!(names, [("a", 5), ("7", 1), ("a", 6)]);
         assert_eq!((runs.segment, runs.texts.len()), (0, 0));
         let nested = read(
@@ -553,7 +535,8 @@ mod tests {
         assert_eq!(sink.steps("loss"), [1, 2, 3, 5, 7, 10]);
         let places: Vec<_> = sink.problems.iter().map(|problem| problem.position.as_str()).collect();
         assert_eq!(places, ["line 3", "line 4", "line 5", "line 6"]);
-        assert_eq!(printed("10%\r\u{1b}[31m 20%\u{1b}[0m\r"), " 20%");
+        let bar = read("10%\r\u{1b}[31m 20%\u{1b}[0m\r\n");
+        assert_eq!(bar.console[0].text, " 20%");
     }
 
     #[test]
@@ -563,30 +546,32 @@ mod tests {
         let lines = "{\"step\": 1, \"loss\": 2.5}\n{\"step\": 2, \"loss\": 2}\n";
         for text in [array, indented, lines] {
             assert!(matches!(Jsonl.sniff("a/metrics.json", text.as_bytes()), Verdict::Log { .. }), "{text}");
-            let sink = MemorySink::of(&Jsonl, "a/metrics.json", text.as_bytes());
-            assert_eq!(sink.metric("loss"), [(1, 2.5), (2, 2.0)], "{text}");
+            let sink = read_whole(&Jsonl, ("a/metrics.json", ""), text.as_bytes());
+            assert_eq!(sink.line("loss"), [(1, 2.5), (2, 2.0)], "{text}");
             in_pieces("a/metrics.json", text.as_bytes());
         }
         assert!(matches!(Jsonl.sniff("a.json", b"{\"step\": 1, \"loss\": 2.5}"), Verdict::Other { .. }));
         let broken = "[{\"step\": 1, \"loss\": 2.5},\n {\"step\": oops},\n{\"step\": 3, \"loss\": 1}]";
-        let sink = MemorySink::of(&Jsonl, "a.json", broken.as_bytes());
+        let sink = read_whole(&Jsonl, ("a.json", ""), broken.as_bytes());
         assert_eq!((sink.steps("loss"), sink.problems.len()), (vec![1, 3], 1));
         in_pieces("a.json", broken.as_bytes());
     }
 
     /// Reading in two pieces, cut anywhere and with chunks of any size, equals reading at once.
     fn in_pieces(path: &str, bytes: &[u8]) {
-        let mut whole = MemorySink::default();
-        let end = whole.read(&Jsonl, path, bytes, Resume::default(), 1 << 20);
+        let mut whole = Memory::default();
+        let end = read_on(&Jsonl, (path, ""), bytes, 1 << 20, Resume::default(), &mut whole);
         for cut in 0..=bytes.len() {
-            let mut pieces = MemorySink::default();
-            let middle = pieces.read(&Jsonl, path, &bytes[..cut], Resume::default(), 1 + cut % 7);
+            let mut pieces = Memory::default();
+            let place = (path, "");
+            let start = Resume::default();
+            let middle = read_on(&Jsonl, place, &bytes[..cut], 1 + cut % 7, start, &mut pieces);
             assert!(middle.offset <= cut as u64);
-            let last = pieces.read(&Jsonl, path, bytes, middle, 1 + cut % 5);
+            let last = read_on(&Jsonl, place, bytes, 1 + cut % 5, middle, &mut pieces);
             assert_eq!(pieces.facts, whole.facts, "cut at {cut}");
             assert_eq!(pieces.points, whole.points, "cut at {cut}");
             let (run, segment) = (whole.run.clone(), whole.segment);
-            assert_eq!(MemorySink { run, segment, ..pieces.clone() }, whole, "cut at {cut}");
+            assert_eq!(Memory { run, segment, ..pieces.clone() }, whole, "cut at {cut}");
             assert_eq!((last.offset, last.row_count), (end.offset, end.row_count), "cut at {cut}");
         }
     }
@@ -618,8 +603,8 @@ mod tests {
             for flip in [1, 0x20, 0x80, 0xff] {
                 let mut bytes = bytes.to_vec();
                 bytes[at] ^= flip;
-                MemorySink::of(&Jsonl, "a.jsonl", &bytes);
-                MemorySink::of(&Jsonl, "a.json", &bytes);
+                read_whole(&Jsonl, ("a.jsonl", ""), &bytes);
+                read_whole(&Jsonl, ("a.json", ""), &bytes);
                 Jsonl.sniff("a.jsonl", &bytes);
             }
         }
@@ -628,11 +613,11 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_never_panic(bytes: Vec<u8>, saved in "\\PC*") {
-            MemorySink::of(&Jsonl, "a.jsonl", &bytes);
-            MemorySink::of(&Jsonl, "a.json", &bytes);
+            read_whole(&Jsonl, ("a.jsonl", ""), &bytes);
+            read_whole(&Jsonl, ("a.json", ""), &bytes);
             Jsonl.sniff("a.json", &bytes);
             let from = Resume { state: saved, ..Resume::default() };
-            MemorySink::default().read(&Jsonl, "a.jsonl", &bytes, from, 16);
+            read_on(&Jsonl, ("a.jsonl", ""), &bytes, 16, from, &mut Memory::default());
         }
     }
 

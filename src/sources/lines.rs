@@ -2,22 +2,19 @@
 //! first line that is not read yet.
 
 use super::ReadSeek;
-use std::io::{self, Read};
+use super::window::Window;
+use std::io;
 
 /// Lines longer than this are passed over.
 const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// A buffered reader over complete lines.
 pub struct Lines<'l> {
-    input: &'l mut dyn ReadSeek,
-    chunk_bytes: usize,
-    buffer: Vec<u8>,
-    /// Where the bytes not read yet begin in `buffer`.
-    start: usize,
-    /// How many bytes behind `start` hold no line end.
+    window: Window<'l>,
+    /// How many bytes of the window hold no line end.
     searched: usize,
-    /// File offset of `start`.
-    offset: u64,
+    /// How many bytes of the line at hand were too many to keep.
+    dropped: u64,
 }
 
 /// A line of the file.
@@ -36,75 +33,60 @@ pub struct Line<'b> {
 impl<'l> Lines<'l> {
     /// Reads `input`, which stands at `offset`.
     pub fn new(input: &'l mut dyn ReadSeek, offset: u64, chunk_bytes: usize) -> Self {
-        let chunk_bytes = chunk_bytes.max(1);
-        Self { input, chunk_bytes, buffer: Vec::new(), start: 0, searched: 0, offset }
+        Self { window: Window::new(input, offset, chunk_bytes), searched: 0, dropped: 0 }
     }
 
     /// File offset of the first byte not read.
     pub fn offset(&self) -> u64 {
-        self.offset
+        self.window.offset() - self.dropped
     }
 
     /// The bytes at hand that were not read yet.
     pub fn window(&self) -> &[u8] {
-        self.buffer.get(self.start..).unwrap_or_default()
+        self.window.view()
     }
 
     /// Brings in another chunk; false at the end of the file.
     pub fn more(&mut self) -> io::Result<bool> {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
-        }
-        self.buffer.reserve(self.chunk_bytes);
-        let read = Read::take(&mut *self.input, self.chunk_bytes as u64).read_to_end(&mut self.buffer)?;
-        Ok(read > 0)
+        self.window.more()
     }
 
     /// Passes bytes of the window.
     pub fn advance(&mut self, count: usize) {
-        self.start += count;
-        self.offset += count as u64;
-        self.searched = 0;
+        self.window.advance(count);
+        (self.searched, self.dropped) = (0, 0);
     }
 
     /// The next line, which stays unread until [`Lines::pass`]; `None` at the end.
     pub fn peek(&mut self) -> io::Result<Option<Line<'_>>> {
-        let mut dropped = 0;
         loop {
-            let rest = self.buffer.get(self.start + self.searched..).unwrap_or_default();
+            let rest = self.window().get(self.searched..).unwrap_or_default();
             if let Some(found) = memchr::memchr(b'\n', rest) {
-                let length = self.searched + found;
-                return Ok(Some(self.line(length, true, dropped)));
+                self.searched += found;
+                return Ok(Some(self.line(true)));
             }
             self.searched += rest.len();
             if self.searched > MAX_LINE_BYTES {
-                dropped += self.searched as u64;
-                self.buffer.clear();
-                (self.start, self.searched) = (0, 0);
+                self.window.advance(self.searched);
+                self.dropped += self.searched as u64;
+                self.searched = 0;
             }
             if !self.more()? {
-                let length = self.searched;
-                let nothing = length == 0 || dropped > 0;
-                return Ok(if nothing { None } else { Some(self.line(length, false, 0)) });
+                let nothing = self.searched == 0 || self.dropped > 0;
+                return Ok(if nothing { None } else { Some(self.line(false)) });
             }
         }
     }
 
-    fn line(&mut self, length: usize, ended: bool, dropped: u64) -> Line<'_> {
-        let offset = self.offset;
-        self.offset += dropped;
-        self.searched = length;
-        let bytes = self.buffer.get(self.start..self.start + length).unwrap_or_default();
-        match dropped {
-            0 => Line { bytes, offset, ended, too_long: false },
-            _ => Line { bytes: &[], offset, ended, too_long: true },
-        }
+    fn line(&self, ended: bool) -> Line<'_> {
+        let too_long = self.dropped > 0;
+        let bytes = self.window().get(..self.searched).filter(|_| !too_long).unwrap_or_default();
+        Line { bytes, offset: self.offset(), ended, too_long }
     }
 
     /// Passes the line that [`Lines::peek`] showed, with its end if it has one.
     pub fn pass(&mut self) {
-        let ended = self.buffer.get(self.start + self.searched) == Some(&b'\n');
+        let ended = self.window().get(self.searched) == Some(&b'\n');
         self.advance(self.searched + usize::from(ended));
     }
 }

@@ -10,16 +10,16 @@ pub mod json;
 pub mod jsonl;
 pub mod judge;
 pub mod lines;
-#[cfg(test)]
-mod memory_sink;
 pub mod rows;
 pub mod sidecar;
+mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod tfevents;
 pub mod wandb;
 mod window;
 mod wire;
+pub mod yaml;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
 use std::io::{Read, Seek};

@@ -94,6 +94,19 @@ struct Place<'r> {
     config: Option<usize>,
 }
 
+impl Place<'_> {
+    /// Whether the field `at` of a row tells its place, and so is no value of its own.
+    fn holds(&self, role: Role, at: usize, value: &Json<'_>) -> bool {
+        match role {
+            Role::Step(_) | Role::Epoch | Role::Kind => true,
+            Role::Time(_) => axis::time_of(value).is_some(),
+            Role::Run(_) => self.run.is_some_and(|(_, run)| run == at),
+            Role::Config => self.config == Some(at),
+            Role::Plan | Role::Metric => false,
+        }
+    }
+}
+
 /// Fields of a row with the slot of each.
 type Row<'r, 'a> = &'r [(usize, &'r str, &'r Json<'a>)];
 
@@ -242,14 +255,7 @@ impl Tracker {
     /// A row whose plain values are the configuration.
     fn config_row(&mut self, row: Row<'_, '_>, place: &Place<'_>, sink: &mut dyn Sink) {
         for (at, (slot, key, value)) in row.iter().enumerate() {
-            let is_special = match self.slots[*slot].role {
-                Role::Step(_) | Role::Epoch | Role::Kind => true,
-                Role::Time(_) => axis::time_of(value).is_some(),
-                Role::Run(_) => place.run.is_some_and(|(_, run)| run == at),
-                Role::Config => place.config == Some(at),
-                Role::Plan | Role::Metric => false,
-            };
-            if !is_special {
+            if !place.holds(self.slots[*slot].role, at, value) {
                 flatten(key, value, &mut |key, value| set_config(key, value, sink));
             }
         }
@@ -264,10 +270,8 @@ impl Tracker {
                 Role::Epoch => {
                     by_epoch && place.epoch.is_some_and(|(epoch, field)| field == at && epoch.fract() == 0.0)
                 }
-                Role::Time(_) => axis::time_of(value).is_some(),
-                Role::Run(_) => place.run.is_some_and(|(_, run)| run == at),
-                Role::Config => place.config == Some(at),
-                Role::Kind | Role::Plan | Role::Metric => false,
+                Role::Kind => false,
+                role => place.holds(role, at, value),
             };
             if !is_special {
                 self.collect(*slot, key, value, place.split);
@@ -489,14 +493,7 @@ fn end_row(row: Row<'_, '_>, kind: Kind, place: &Place<'_>, sink: &mut dyn Sink)
     let state_detail = detail.map(str::to_string);
     sink.facts(RunFacts { end, state_detail, updated_at, ..RunFacts::default() });
     for (at, (_, key, value)) in row.iter().enumerate() {
-        let is_special = match axis::role_of(key) {
-            Role::Step(_) | Role::Epoch | Role::Kind => true,
-            Role::Time(_) => axis::time_of(value).is_some(),
-            Role::Run(_) => place.run.is_some_and(|(_, run)| run == at),
-            Role::Config => place.config == Some(at),
-            Role::Plan | Role::Metric => false,
-        };
-        if !is_special {
+        if !place.holds(axis::role_of(key), at, value) {
             flatten(key, value, &mut |key, value| {
                 if let Some(value) = value.as_metric() {
                     sink.final_value(key, Some(value));

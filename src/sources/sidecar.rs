@@ -2,10 +2,10 @@
 //! It is no format of its own: it is attached to the runs whose logs share its folder.
 
 use super::json::{Json, flatten, parse};
+use super::yaml::{self, integer};
 use super::{InputKind, RunInput, RunLogs};
 use crate::records::ConfigValue;
 use anyhow::{Context, bail};
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -95,82 +95,14 @@ pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Conf
             Err(fault) => bail!("no JSON: {fault:?}"),
         },
         "toml" => take(&toml_value(&toml::Value::Table(text.parse().context("no TOML")?), 0)),
-        _ => take(&yaml(&text)?),
+        _ => match yaml::parse(&text)? {
+            value @ Json::Object(_) => take(&value),
+            Json::Null => {}
+            _ => bail!("expected a YAML mapping"),
+        },
     }
     values.retain(|(key, _)| !key.is_empty());
     Ok(values)
-}
-
-fn yaml(text: &str) -> anyhow::Result<Json<'static>> {
-    if text.lines().any(nests_in_one_line) {
-        bail!("nested too deeply");
-    }
-    // Python's own tags are not in the schema that `!!` stands for; as local tags they are ignored.
-    let text = text.replace("!!python/", "!python/");
-    let documents = Yaml::load_from_str(&text).context("no YAML")?;
-    match documents.first().map(|document| yaml_value(document, 0)) {
-        Some(value @ Json::Object(_)) => Ok(value),
-        None | Some(Json::Null) => Ok(Json::Object(Vec::new())),
-        Some(_) => bail!("expected a YAML mapping"),
-    }
-}
-
-/// `- - - - ...` opens a list with each dash.
-fn nests_in_one_line(line: &str) -> bool {
-    let opens = line.bytes().take_while(|c| matches!(c, b'-' | b'?' | b':' | b' ')).filter(|c| *c != b' ');
-    opens.count() > MAX_DEPTH && line.contains("- -")
-}
-
-fn yaml_value(value: &Yaml<'_>, depth: usize) -> Json<'static> {
-    match value {
-        _ if depth > MAX_DEPTH => Json::Null,
-        Yaml::Value(scalar) => yaml_scalar(scalar),
-        Yaml::Sequence(items) => Json::Array(items.iter().map(|item| yaml_value(item, depth + 1)).collect()),
-        Yaml::Mapping(fields) => Json::Object(
-            fields
-                .iter()
-                .map(|(key, value)| (Cow::Owned(yaml_key(key)), yaml_value(value, depth + 1)))
-                .collect(),
-        ),
-        Yaml::Tagged(tag, inner) => match yaml_value(inner, depth + 1) {
-            // `!python/name:torch.nn.ReLU ''`: the name is the value.
-            Json::String(text) if text.is_empty() => name_of_tag(&tag.suffix),
-            Json::Null => name_of_tag(&tag.suffix),
-            inner => inner,
-        },
-        Yaml::Representation(text, ..) => Json::String(Cow::Owned(text.to_string())),
-        Yaml::Alias(_) | Yaml::BadValue => Json::Null,
-    }
-}
-
-fn name_of_tag(suffix: &str) -> Json<'static> {
-    let name = suffix.rsplit(':').next().unwrap_or(suffix);
-    Json::String(Cow::Owned(name.to_string()))
-}
-
-fn yaml_key(key: &Yaml<'_>) -> String {
-    match yaml_value(key, 0) {
-        Json::String(text) => text.into_owned(),
-        other => other.to_text(),
-    }
-}
-
-fn yaml_scalar(scalar: &Scalar<'_>) -> Json<'static> {
-    match scalar {
-        Scalar::Null => Json::Null,
-        Scalar::Boolean(flag) => Json::Bool(*flag),
-        Scalar::Integer(number) => integer(*number),
-        Scalar::FloatingPoint(number) => Json::Number(number.into_inner(), b""),
-        Scalar::String(text) => Json::String(Cow::Owned(text.to_string())),
-    }
-}
-
-/// Whole numbers that a double cannot hold stay exact as text.
-fn integer(number: i64) -> Json<'static> {
-    match number.unsigned_abs() <= 1 << 53 {
-        true => Json::Number(number as f64, b""),
-        false => Json::String(Cow::Owned(number.to_string())),
-    }
 }
 
 fn toml_value(value: &toml::Value, depth: usize) -> Json<'static> {

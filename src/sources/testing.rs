@@ -4,22 +4,38 @@
 
 use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text, TimeMs};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A point as it was told.
-#[derive(Debug, Clone, PartialEq)]
+/// A point as it was told. NaN equals NaN, and -0 is not 0.
+#[derive(Debug, Clone)]
 pub(crate) struct Told {
+    /// The run inside the log.
+    pub run: String,
+    /// How many restarts were told before.
+    pub segment: i32,
     pub key: String,
     pub step: i64,
     pub value: f64,
     pub time: Option<TimeMs>,
 }
 
+impl PartialEq for Told {
+    fn eq(&self, other: &Self) -> bool {
+        fn parts(told: &Told) -> (&str, i32, &str, i64, u64, Option<TimeMs>) {
+            let value = if told.value.is_nan() { f64::NAN } else { told.value };
+            (&told.run, told.segment, &told.key, told.step, value.to_bits(), told.time)
+        }
+        parts(self) == parts(other)
+    }
+}
+
 /// A sink that keeps everything.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Memory {
+    pub run: String,
+    pub segment: i32,
     pub points: Vec<Told>,
     pub internal: Vec<Told>,
     pub facts: RunFacts,
@@ -46,18 +62,32 @@ impl Memory {
         self.of(key).map(|point| (point.step, point.value)).collect()
     }
 
+    /// Steps of a key.
+    pub(crate) fn steps(&self, key: &str) -> Vec<i64> {
+        self.of(key).map(|point| point.step).collect()
+    }
+
+    /// Keys of the points, each once.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let keys: BTreeSet<_> = self.points.iter().map(|point| point.key.clone()).collect();
+        keys.into_iter().collect()
+    }
+
     /// Everything as text, in which NaN equals NaN.
     pub(crate) fn text(&self) -> String {
         format!("{self:#?}")
     }
-}
 
-fn told(point: Point<'_>) -> Told {
-    Told { key: point.key.to_owned(), step: point.step, value: point.value, time: point.time }
+    fn told(&self, point: Point<'_>) -> Told {
+        let Point { key, step, value, time } = point;
+        Told { run: self.run.clone(), segment: self.segment, key: key.to_owned(), step, value, time }
+    }
 }
 
 impl Sink for Memory {
-    fn select_run(&mut self, _name: &str) {}
+    fn select_run(&mut self, name: &str) {
+        self.run = name.to_owned();
+    }
     fn facts(&mut self, facts: RunFacts) {
         self.facts.merge(facts);
     }
@@ -69,10 +99,10 @@ impl Sink for Memory {
         self.config.retain(|name, _| name != key && !name.starts_with(&nested));
     }
     fn point(&mut self, point: Point<'_>) {
-        self.points.push(told(point));
+        self.points.push(self.told(point));
     }
     fn internal_point(&mut self, point: Point<'_>) {
-        self.internal.push(told(point));
+        self.internal.push(self.told(point));
     }
     fn axis(&mut self, key: &str, axis: Axis) {
         self.axes.insert(key.to_owned(), axis);
@@ -95,7 +125,9 @@ impl Sink for Memory {
     fn console(&mut self, line: ConsoleLine) {
         self.console.push(line);
     }
-    fn restart(&mut self) {}
+    fn restart(&mut self) {
+        self.segment += 1;
+    }
     fn rewind(&mut self, from_step: i64) {
         self.rewinds.push(from_step);
     }
@@ -118,6 +150,7 @@ pub(crate) fn read_on(
 ) -> Resume {
     let mut cursor = Cursor::new(bytes);
     cursor.seek(SeekFrom::Start(from.offset)).unwrap();
+    sink.run.clear();
     let mut log = Log { path, role, bytes: &mut cursor, chunk_bytes };
     let resume = source.read(&mut log, from.clone(), sink).unwrap();
     assert!(resume.offset >= from.offset && resume.offset <= bytes.len() as u64, "{resume:?}");
@@ -196,7 +229,7 @@ pub(crate) fn assert_metrics(sink: &Memory, expected: &serde_json::Value, prefix
         let key = format!("{prefix}{name}");
         let line = sink.line(&key);
         let number = |field: &str| match &want[field] {
-            serde_json::Value::String(text) => super::wandb::value::spelled(text).unwrap(),
+            serde_json::Value::String(text) => super::json::parse_non_finite(text).unwrap(),
             value => value.as_f64().unwrap(),
         };
         let count = want.get("n_points_raw").unwrap_or(&want["n_points"]).as_u64().unwrap();
@@ -237,6 +270,20 @@ pub(crate) fn assert_config(sink: &Memory, expected: &serde_json::Value) {
 
 fn assert_same(got: f64, want: f64, key: &str) {
     assert!(got == want || (got.is_nan() && want.is_nan()), "{key}: {got} is not {want}");
+}
+
+/// A protobuf field of bytes, text or a message.
+pub(crate) fn bytes_field(field: u32, content: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    prost::encoding::bytes::encode(field, &content.to_vec(), &mut out);
+    out
+}
+
+/// A protobuf field of an integer.
+pub(crate) fn int_field(field: u32, value: i64) -> Vec<u8> {
+    let mut out = Vec::new();
+    prost::encoding::int64::encode(field, &value, &mut out);
+    out
 }
 
 /// A `.wandb` file with blocks counted from `base` (0, or 7 as the early Go writers did).

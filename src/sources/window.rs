@@ -1,7 +1,7 @@
 //! A moving view over a growing file: memory stays at the size of one record, whatever the file.
 
 use super::ReadSeek;
-use std::io::{self, SeekFrom};
+use std::io::{self, Read, SeekFrom};
 
 /// Bytes from a position on, read a piece at a time.
 pub(crate) struct Window<'a> {
@@ -15,7 +15,7 @@ pub(crate) struct Window<'a> {
 impl<'a> Window<'a> {
     /// A view over `bytes`, which stand at `offset`; reads `piece` bytes at a time.
     pub(crate) fn new(bytes: &'a mut dyn ReadSeek, offset: u64, piece: usize) -> Self {
-        Window { bytes, piece: piece.max(16), held: Vec::new(), start: 0, offset }
+        Window { bytes, piece: piece.max(1), held: Vec::new(), start: 0, offset }
     }
 
     /// File offset of the first byte in view.
@@ -31,31 +31,21 @@ impl<'a> Window<'a> {
     /// Brings at least `count` bytes into view; `false` when the file ends before. Memory grows
     /// with what the file really holds, not with `count`.
     pub(crate) fn fill(&mut self, count: usize) -> io::Result<bool> {
-        if self.view().len() >= count {
-            return Ok(true);
-        }
-        self.held.drain(..self.start);
-        self.start = 0;
-        while self.held.len() < count {
-            if !self.read_piece()? {
+        while self.view().len() < count {
+            if !self.more()? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// Appends one piece; `false` at the end of the file.
-    pub(crate) fn read_piece(&mut self) -> io::Result<bool> {
-        let old = self.held.len();
-        self.held.resize(old + self.piece, 0);
-        let got = loop {
-            match self.bytes.read(&mut self.held[old..]) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        self.held.truncate(old + got.as_ref().map_or(0, |n| *n));
-        Ok(got? > 0)
+    /// Brings another piece into view; `false` at the end of the file.
+    pub(crate) fn more(&mut self) -> io::Result<bool> {
+        self.held.drain(..self.start);
+        self.start = 0;
+        self.held.reserve(self.piece);
+        let read = Read::take(&mut *self.bytes, self.piece as u64).read_to_end(&mut self.held)?;
+        Ok(read > 0)
     }
 
     /// Moves the view `count` bytes on, no further than what it holds.

@@ -1,8 +1,9 @@
 //! The messages of an event file (package `tensorboard`, numbers as of TensorBoard 2.21), read in
 //! place: images, histograms and graphs are stepped over by their length.
 
+use crate::sources::json::Json;
 use crate::sources::wire::{Broken, Fields, Wire, varint};
-use serde_json::Value as Json;
+use std::borrow::Cow;
 
 /// Hyperparameters nested deeper are left out.
 const MAX_DEPTH: usize = 64;
@@ -256,7 +257,7 @@ pub(super) fn text(tensor: &[u8]) -> Result<Option<String>, Broken> {
 
 /// The hyperparameters in a message of the plugin `hparams`; `None` when it is not the start of a
 /// session.
-pub(super) fn session_hparams(content: &[u8]) -> Result<Option<Vec<(String, Json)>>, Broken> {
+pub(super) fn session_hparams(content: &[u8]) -> Result<Option<Vec<(&str, Json<'_>)>>, Broken> {
     let Some(session) = first(content, 3)? else { return Ok(None) };
     let mut found = Vec::new();
     let mut fields = Fields(session.bytes());
@@ -269,26 +270,28 @@ pub(super) fn session_hparams(content: &[u8]) -> Result<Option<Vec<(String, Json
 }
 
 /// An entry of a map from text to `google.protobuf.Value`.
-fn entry_of(entry: &[u8], depth: usize) -> Result<(String, Json), Broken> {
+fn entry_of(entry: &[u8], depth: usize) -> Result<(&str, Json<'_>), Broken> {
     let name = first(entry, 1)?.map_or(Ok(""), Wire::text)?;
     let value = first(entry, 2)?.map_or(&[][..], Wire::bytes);
-    Ok((name.to_owned(), json(value, depth)?))
+    Ok((name, json(value, depth)?))
 }
 
-fn json(value: &[u8], depth: usize) -> Result<Json, Broken> {
+/// A value. All its numbers are doubles, integers too: what is integral is shown so.
+fn json(value: &[u8], depth: usize) -> Result<Json<'_>, Broken> {
     let depth = depth.checked_sub(1).ok_or(Broken)?;
     let Some((field, content)) = Fields(value).next()? else { return Ok(Json::Null) };
     Ok(match field {
-        2 => json_number(content.double()),
-        3 => Json::from(content.text()?),
-        4 => Json::from(content.int() != 0),
+        2 => Json::Number(content.double(), b""),
+        3 => Json::String(Cow::Borrowed(content.text()?)),
+        4 => Json::Bool(content.int() != 0),
         5 => {
-            let mut map = serde_json::Map::new();
+            let mut map = Vec::new();
             let mut fields = Fields(content.bytes());
             while let Some((_, entry)) = fields.next()? {
-                map.extend([entry_of(entry.bytes(), depth)?]);
+                let (name, value) = entry_of(entry.bytes(), depth)?;
+                map.push((Cow::Borrowed(name), value));
             }
-            Json::Object(map)
+            Json::object(map)
         }
         6 => {
             let mut list = Vec::new();
@@ -300,13 +303,4 @@ fn json(value: &[u8], depth: usize) -> Result<Json, Broken> {
         }
         _ => Json::Null,
     })
-}
-
-/// All numbers come as doubles, integers too: what is integral is shown so.
-fn json_number(number: f64) -> Json {
-    if number.fract() == 0.0 && number.abs() < 9e15 {
-        Json::from(number as i64)
-    } else {
-        serde_json::Number::from_f64(number).map_or(Json::from(number.to_string()), Json::Number)
-    }
 }

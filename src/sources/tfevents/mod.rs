@@ -7,7 +7,7 @@ mod group;
 #[cfg(test)]
 mod tests;
 
-use super::wandb::value as json;
+use super::json::{Json, flatten, parse_whole};
 use super::window::Window;
 use super::wire::{Broken, Fields};
 use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
@@ -283,9 +283,9 @@ impl Reader<'_> {
 
     fn text(&mut self, tag: &str, step: i64, text: String, time: Option<TimeMs>) {
         if CONFIG_TEXTS.contains(&tag)
-            && let Some(config @ serde_json::Value::Object(_)) = json::parse(&text)
+            && let Some(config @ Json::Object(_)) = parse_whole(text.as_bytes())
         {
-            return self.config(&config, String::new());
+            return self.config("", &config);
         }
         let key = self.key(tag).into_owned();
         self.sink.text(Text { key, step: Some(step), time, text });
@@ -293,13 +293,13 @@ impl Reader<'_> {
 
     fn hparams(&mut self, content: &[u8]) -> Result<(), Broken> {
         for (name, value) in event::session_hparams(content)?.unwrap_or_default() {
-            self.config(&value, name);
+            self.config(name, &value);
         }
         Ok(())
     }
 
-    fn config(&mut self, value: &serde_json::Value, mut key: String) {
-        json::config(value, &mut key, &mut |key, value| self.sink.config(key, value));
+    fn config(&mut self, key: &str, value: &Json<'_>) {
+        flatten(key, value, &mut |key, value| self.sink.config(key, value.to_compact_config()));
     }
 }
 

@@ -9,18 +9,6 @@ const PLACE: (&str, &str) = ("run/events.out.tfevents.1795197393.demo-host.3445.
 /// Size of the record with the version, the first of each file.
 const VERSION_BYTES: usize = 31;
 
-fn bytes_field(field: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    prost::encoding::bytes::encode(field, &content.to_vec(), &mut out);
-    out
-}
-
-fn int_field(field: u32, value: i64) -> Vec<u8> {
-    let mut out = Vec::new();
-    prost::encoding::int64::encode(field, &value, &mut out);
-    out
-}
-
 fn double_field(field: u32, value: f64) -> Vec<u8> {
     let mut out = Vec::new();
     prost::encoding::double::encode(field, &value, &mut out);

@@ -1,6 +1,7 @@
 //! Console output from raw `write()` fragments: joined per stream into lines, progress bars
-//! resolved to their last state, terminal escapes stripped.
+//! resolved to their last state.
 
+use crate::sources::terminal::{last_state, shown};
 use serde::{Deserialize, Serialize};
 
 /// Longest unfinished line that is remembered; a longer one is given out in pieces.
@@ -17,7 +18,7 @@ impl Pending {
         let mut rest = fragment;
         while let Some((head, tail)) = rest.split_once('\n') {
             self.0.push_str(head);
-            line(clean(&std::mem::take(&mut self.0)));
+            line(shown(&std::mem::take(&mut self.0)));
             rest = tail;
         }
         self.0.push_str(rest);
@@ -25,55 +26,15 @@ impl Pending {
             self.0.drain(..last_state(&self.0).0);
         }
         if self.0.len() > MAX_BYTES {
-            line(clean(&std::mem::take(&mut self.0)));
+            line(shown(&std::mem::take(&mut self.0)));
         }
     }
 
     /// Gives out what is left, when nothing more will follow.
     pub(super) fn finish(&mut self, line: &mut dyn FnMut(String)) {
         if !self.0.is_empty() {
-            line(clean(&std::mem::take(&mut self.0)));
+            line(shown(&std::mem::take(&mut self.0)));
         }
-    }
-}
-
-/// A finished line as a terminal would leave it: what follows the last carriage return, without
-/// escapes.
-pub(super) fn clean(line: &str) -> String {
-    let (start, end) = last_state(line);
-    strip_escapes(line.get(start..end).unwrap_or_default())
-}
-
-/// Where the last state of a line stands that was overwritten by carriage returns.
-fn last_state(line: &str) -> (usize, usize) {
-    let end = line.trim_end_matches('\r').len();
-    let start = line[..end].rfind('\r').map_or(0, |at| at + 1);
-    (start, end)
-}
-
-/// Drops ANSI escapes (colours, cursor moves, titles) and other control characters but tabs.
-fn strip_escapes(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => skip_escape(&mut chars),
-            '\t' => out.push(c),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-fn skip_escape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    match chars.next() {
-        Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
-        Some(']') => while chars.next().is_some_and(|c| c != '\u{7}' && c != '\u{1b}') {},
-        Some('(' | ')' | '#') => {
-            chars.next();
-        }
-        _ => {}
     }
 }
 
@@ -96,11 +57,6 @@ mod tests {
         assert_eq!(lines(&["a", "b", "\n", "", "c\nd"]), ["ab", "c", "d"]);
         assert_eq!(lines(&["\r 10%", "\r 50%", "\r100%", "\n"]), ["100%"]);
         assert_eq!(lines(&["half\r", "\n", "x\r\n"]), ["half", "x"]);
-    }
-
-    #[test]
-    fn strips_escapes() {
-        assert_eq!(lines(&["\u{1b}[31mred\u{1b}[0m\t\u{1b}]0;title\u{7}ok\n"]), ["red\tok"]);
     }
 
     #[test]

@@ -3,20 +3,17 @@
 //! console text are logs of lines.
 
 use super::records::{Reader, State, filled, quoted, wall_time};
-use super::value;
+use super::value::{Leaf, leaves};
 use super::{problem, split};
 use crate::records::{ConsoleLine, Point, RunFacts};
+use crate::sources::json::{Fields, Json, flatten, parse_whole};
+use crate::sources::lines::Lines;
+use crate::sources::terminal::shown;
 use crate::sources::window::Window;
-use crate::sources::{InputKind, Log, Resume, Sink};
-use saphyr::{LoadableYamlNode, Scalar, Yaml};
-use serde_json::{Map, Value};
+use crate::sources::{InputKind, Log, Resume, Sink, axis, yaml};
 
 /// Documents beyond this are not read.
 const MAX_DOCUMENT: usize = 64 << 20;
-/// Lines beyond this are skipped.
-const MAX_LINE: usize = 64 << 20;
-/// YAML nested deeper is refused, as its tree would be walked by recursion.
-const MAX_DEPTH: usize = 200;
 
 const DOCUMENTS: [&str; 3] = ["config.yaml", "wandb-summary.json", "wandb-metadata.json"];
 const LOGS: [&str; 3] = ["wandb-history.jsonl", "wandb-events.jsonl", "output.log"];
@@ -73,15 +70,13 @@ fn read_document(log: &mut Log<'_>, segment: i32, sink: &mut dyn Sink) -> anyhow
     let name = split(log.path).1;
     let document = match name {
         _ if !whole => None,
-        "config.yaml" => yaml(&text),
-        _ => value::parse(&text),
+        "config.yaml" => yaml::parse(&text).ok(),
+        _ => parse_whole(text.as_bytes()),
     };
     match document {
-        Some(Value::Object(map)) => match name {
-            "config.yaml" => config(&map, sink),
-            "wandb-summary.json" => summary(Value::Object(map), sink),
-            _ => metadata(&map, segment, sink),
-        },
+        Some(Json::Object(fields)) if name == "config.yaml" => config(&fields, sink),
+        Some(document @ Json::Object(_)) if name == "wandb-summary.json" => summary(&document, sink),
+        Some(document @ Json::Object(_)) => metadata(&document, segment, sink),
         _ if text.trim().is_empty() => {}
         _ => sink.problem(problem(0, format!("{name} is no readable document"))),
     }
@@ -89,40 +84,43 @@ fn read_document(log: &mut Log<'_>, segment: i32, sink: &mut dyn Sink) -> anyhow
 }
 
 /// `config.yaml`: each key holds `{value: X}`, older files with a `desc` beside it.
-fn config(map: &Map<String, Value>, sink: &mut dyn Sink) {
-    for (name, entry) in map {
+fn config(document: &Fields<'_>, sink: &mut dyn Sink) {
+    for (name, entry) in document {
         let Some(content) = entry.get("value").filter(|_| name != "_wandb") else { continue };
-        value::config(content, &mut name.clone(), &mut |key, value| sink.config(key, value));
+        flatten(name, content, &mut |key, value| sink.config(key, value.to_compact_config()));
     }
 }
 
-fn summary(document: Value, sink: &mut dyn Sink) {
-    let number = |pointer| document.pointer(pointer).and_then(Value::as_f64);
-    let seconds = number("/_wandb/runtime").or_else(|| number("/_runtime"));
+fn summary(document: &Json<'_>, sink: &mut dyn Sink) {
+    let number = |value: Option<&Json<'_>>| value.and_then(Json::as_metric);
+    let own = document.get("_wandb").and_then(|own| own.get("runtime"));
+    let seconds = number(own).or_else(|| number(document.get("_runtime")));
     let facts = RunFacts {
-        updated_at: number("/_timestamp").and_then(wall_time),
+        updated_at: number(document.get("_timestamp")).and_then(wall_time),
         duration_s: seconds.filter(|seconds| *seconds > 0.0),
         ..RunFacts::default()
     };
     sink.facts(facts);
     let mut reader = Reader::new(sink, 0, State::default());
-    reader.final_leaves(Some(&document), &mut String::new());
+    reader.final_leaves(document, "");
     reader.finish();
 }
 
 /// `wandb-metadata.json`. Its `state` is never updated and so says nothing.
-fn metadata(map: &Map<String, Value>, segment: i32, sink: &mut dyn Sink) {
-    let text = |key: &str| map.get(key).and_then(Value::as_str).and_then(filled);
-    let git = |key: &str| map.get("git")?.get(key)?.as_str().and_then(filled);
-    let args = map.get("args").and_then(Value::as_array);
-    let args = args.map(|args| args.iter().filter_map(Value::as_str));
+fn metadata(document: &Json<'_>, segment: i32, sink: &mut dyn Sink) {
+    let text = |key: &str| document.get(key).and_then(Json::as_str).and_then(filled);
+    let git = |key: &str| document.get("git")?.get(key)?.as_str().and_then(filled);
+    let args = match document.get("args") {
+        Some(Json::Array(args)) => quoted(args.iter().filter_map(Json::as_str)),
+        _ => None,
+    };
     let started = text("startedAt").filter(|_| segment == 0);
     sink.facts(RunFacts {
         created_at: started.and_then(|text| utc_millis(&text)),
         host: text("host"),
         user_name: text("username"),
         program: text("program"),
-        args: args.and_then(quoted),
+        args,
         git_commit: git("commit"),
         git_remote: git("remote"),
         ..RunFacts::default()
@@ -138,119 +136,54 @@ fn utc_millis(text: &str) -> Option<i64> {
     Some(time.and_utc().timestamp_millis())
 }
 
-/// The first document of a YAML text; `None` when it is none or too deep.
-fn yaml(text: &str) -> Option<Value> {
-    let mut depth = 0usize;
-    for byte in text.bytes() {
-        match byte {
-            b'[' | b'{' => depth += 1,
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        if depth > MAX_DEPTH {
-            return None;
-        }
-    }
-    from_yaml(Yaml::load_from_str(text).ok()?.first()?, MAX_DEPTH)
-}
-
-fn from_yaml(node: &Yaml<'_>, depth: usize) -> Option<Value> {
-    let depth = depth.checked_sub(1)?;
-    Some(match node {
-        Yaml::Value(Scalar::Boolean(value)) => Value::from(*value),
-        Yaml::Value(Scalar::Integer(value)) => Value::from(*value),
-        Yaml::Value(Scalar::FloatingPoint(value)) => match value.into_inner() {
-            value if value.is_finite() => Value::from(value),
-            value if value.is_nan() => Value::from("NaN"),
-            value if value > 0.0 => Value::from("Infinity"),
-            _ => Value::from("-Infinity"),
-        },
-        Yaml::Value(Scalar::String(text)) => Value::from(text.as_ref()),
-        Yaml::Representation(text, ..) => Value::from(text.as_ref()),
-        Yaml::Sequence(items) => {
-            Value::Array(items.iter().filter_map(|item| from_yaml(item, depth)).collect())
-        }
-        Yaml::Mapping(map) => Value::Object(
-            map.iter().filter_map(|(key, value)| Some((yaml_key(key)?, from_yaml(value, depth)?))).collect(),
-        ),
-        Yaml::Tagged(_, inner) => from_yaml(inner, depth)?,
-        _ => Value::Null,
-    })
-}
-
-fn yaml_key(node: &Yaml<'_>) -> Option<String> {
-    match from_yaml(node, 2)? {
-        Value::String(text) => Some(text),
-        value => Some(value.to_string()),
-    }
-}
-
 /// Reads the complete lines of a log of lines.
 fn read_lines(log: &mut Log<'_>, from: Resume, segment: i32, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
     let name = split(log.path).1;
     let state: State = serde_json::from_str(&from.state).unwrap_or_default();
     let mut reader = Reader::new(sink, if name == "wandb-history.jsonl" { segment } else { 0 }, state);
-    let mut window = Window::new(&mut *log.bytes, from.offset, log.chunk_bytes);
+    let mut lines = Lines::new(&mut *log.bytes, from.offset, log.chunk_bytes);
     let mut row_count = from.row_count;
-    while let Some(end) = line_end(&mut window)? {
-        let at = window.offset();
-        let line = String::from_utf8_lossy(window.view().get(..end).unwrap_or_default());
-        let line = line.trim_end_matches(['\n', '\r']);
+    while let Some(line) = lines.peek()?.filter(|line| line.ended) {
+        let text = String::from_utf8_lossy(line.bytes);
+        let text = text.trim_end_matches('\r');
         let good = match name {
-            _ if line.is_empty() && name != "output.log" => true,
-            "wandb-history.jsonl" => history_line(&mut reader, line),
-            "wandb-events.jsonl" => event_line(&mut reader, line, row_count),
+            _ if line.too_long => false,
+            _ if text.is_empty() && name != "output.log" => true,
+            "wandb-history.jsonl" => history_line(&mut reader, text),
+            "wandb-events.jsonl" => event_line(&mut reader, text, row_count),
             _ => {
-                let text = super::console::clean(line);
-                reader.sink().console(ConsoleLine { time: None, stream: None, text });
+                reader.sink().console(ConsoleLine { time: None, stream: None, text: shown(text) });
                 true
             }
         };
         if !good {
-            reader.sink().problem(problem(at, "the line is no JSON object".into()));
+            let message = if line.too_long { "the line is too long" } else { "the line is no JSON object" };
+            reader.sink().problem(problem(line.offset, message.into()));
         }
         row_count += 1;
-        window.advance(end);
+        lines.pass();
     }
-    let offset = window.offset();
+    let offset = lines.offset();
     Ok(Resume { offset, state: serde_json::to_string(&reader.finish())?, row_count })
-}
-
-/// Bytes of the next complete line, its end included. A line beyond all measure is cut.
-fn line_end(window: &mut Window<'_>) -> std::io::Result<Option<usize>> {
-    let mut seen = 0;
-    loop {
-        let view = window.view();
-        if let Some(at) = memchr::memchr(b'\n', view.get(seen..).unwrap_or_default()) {
-            return Ok(Some(seen + at + 1));
-        }
-        seen = view.len();
-        if seen >= MAX_LINE {
-            return Ok(Some(seen));
-        }
-        if !window.fill(seen + 1)? {
-            return Ok(None);
-        }
-    }
 }
 
 /// A row of very old versions: one JSON object with `_step`, `_timestamp` and the metrics.
 fn history_line(reader: &mut Reader<'_>, line: &str) -> bool {
-    let Some(row @ Value::Object(_)) = value::parse(line) else { return false };
-    let step = row.get("_step").and_then(Value::as_i64);
-    let time = row.get("_timestamp").and_then(Value::as_f64).and_then(wall_time);
+    let Some(row @ Json::Object(_)) = parse_whole(line.as_bytes()) else { return false };
+    let step = row.get("_step").and_then(axis::step_of);
+    let time = row.get("_timestamp").and_then(Json::as_metric).and_then(wall_time);
     let at = reader.begin_row(step, time);
-    value::leaves(&row, &mut String::new(), &mut |key, leaf| reader.leaf(key, leaf, at));
+    leaves(&row, "", &mut |key, leaf| reader.leaf(key, leaf, at));
     true
 }
 
 /// A row of system statistics: keys begin with `system.`.
 fn event_line(reader: &mut Reader<'_>, line: &str, index: u64) -> bool {
-    let Some(row @ Value::Object(_)) = value::parse(line) else { return false };
-    let time = row.get("_timestamp").and_then(Value::as_f64).and_then(wall_time);
+    let Some(row @ Json::Object(_)) = parse_whole(line.as_bytes()) else { return false };
+    let time = row.get("_timestamp").and_then(Json::as_metric).and_then(wall_time);
     let step = i64::try_from(index).unwrap_or(i64::MAX);
-    value::leaves(&row, &mut String::new(), &mut |key, leaf| {
-        if let (Some(name), value::Leaf::Number(value)) = (key.strip_prefix("system."), leaf) {
+    leaves(&row, "", &mut |key, leaf| {
+        if let (Some(name), Leaf::Number(value)) = (key.strip_prefix("system."), leaf) {
             reader.system_point(name, Point { key: "", step, value, time });
         }
     });

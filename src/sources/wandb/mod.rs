@@ -7,7 +7,7 @@ mod files;
 mod frame;
 mod proto;
 mod records;
-pub(crate) mod value;
+mod value;
 
 use super::window::Window;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};

@@ -4,9 +4,10 @@
 use super::console::Pending;
 use super::frame::Memory;
 use super::proto::{self, Raw, payload};
-use super::value::{self, Leaf};
+use super::value::{Leaf, leaves};
 use crate::records::{Alert, Axis, ConsoleLine, End, Goal, Level, Point, RunFacts, Stream, Text, TimeMs};
 use crate::sources::Sink;
+use crate::sources::json::{self, Json, parse_non_finite, parse_number_like, parse_whole};
 use crate::sources::wire::{Broken, Fields, Wire};
 use prost::Message;
 use serde::{Deserialize, Serialize};
@@ -137,7 +138,7 @@ impl<'s> Reader<'s> {
             if field == 1 {
                 let raw = proto::item(content.bytes(), &mut key)?;
                 if !self.is_media(&key) {
-                    self.value(raw, &mut key, row);
+                    self.value(raw, &key, row);
                 }
             }
         }
@@ -155,17 +156,17 @@ impl<'s> Reader<'s> {
     }
 
     /// Emits a logged value under its name, flattened.
-    fn value(&mut self, raw: Raw<'_>, key: &mut String, row: Row) {
+    fn value(&mut self, raw: Raw<'_>, key: &str, row: Row) {
         match raw {
             Raw::Number(number) => self.leaf(key, Leaf::Number(number), row),
             Raw::Text(text) => self.leaf(key, Leaf::Text(text), row),
             Raw::Nothing => {}
-            Raw::Json(json) => match value::number(json) {
+            Raw::Json(json) => match parse_number_like(json) {
                 Some(number) => self.leaf(key, Leaf::Number(number), row),
                 None if matches!(json, "true" | "false" | "null") => {}
                 None => {
-                    if let Some(value) = value::parse(json) {
-                        value::leaves(&value, key, &mut |key, leaf| self.leaf(key, leaf, row));
+                    if let Some(value) = parse_whole(json.as_bytes()) {
+                        leaves(&value, key, &mut |key, leaf| self.leaf(key, leaf, row));
                     }
                 }
             },
@@ -239,7 +240,7 @@ impl<'s> Reader<'s> {
                 continue;
             }
             match field {
-                1 => self.final_value(raw, &mut key),
+                1 => self.final_value(raw, &key),
                 2 => self.remove_final(&key),
                 _ => {}
             }
@@ -247,13 +248,17 @@ impl<'s> Reader<'s> {
         Ok(())
     }
 
-    fn final_value(&mut self, raw: Raw<'_>, key: &mut String) {
+    fn final_value(&mut self, raw: Raw<'_>, key: &str) {
         let value = match raw {
             Raw::Json(json) => match numeric(raw) {
                 Some(number) => Some(number),
                 None => {
-                    let parsed = json.starts_with(['{', '"']).then(|| value::parse(json)).flatten();
-                    return self.final_leaves(parsed.as_ref(), key);
+                    if json.starts_with(['{', '"'])
+                        && let Some(value) = parse_whole(json.as_bytes())
+                    {
+                        self.final_leaves(&value, key);
+                    }
+                    return;
                 }
             },
             raw => numeric(raw),
@@ -264,9 +269,8 @@ impl<'s> Reader<'s> {
     }
 
     /// Sets the final values of the numbers in an object, such as `min` and `max` of a metric.
-    pub(super) fn final_leaves(&mut self, value: Option<&serde_json::Value>, key: &mut String) {
-        let Some(value) = value else { return };
-        value::leaves(value, key, &mut |key, leaf| {
+    pub(super) fn final_leaves(&mut self, value: &Json<'_>, key: &str) {
+        leaves(value, key, &mut |key, leaf| {
             if let Leaf::Number(number) = leaf
                 && !key.starts_with('_')
             {
@@ -296,10 +300,12 @@ impl<'s> Reader<'s> {
 
     fn config(&mut self, config: &proto::Config) {
         for item in config.update.iter().filter(|item| !item.is_internal()) {
-            let mut key = item.name();
+            let key = item.name();
             self.sink.remove_config(&key);
-            if let Some(value) = value::parse(&item.value_json) {
-                value::config(&value, &mut key, &mut |key, value| self.sink.config(key, value));
+            if let Some(value) = parse_whole(item.value_json.as_bytes()) {
+                json::flatten(&key, &value, &mut |key, value| {
+                    self.sink.config(key, value.to_compact_config());
+                });
             }
         }
         for item in config.remove.iter().filter(|item| !item.is_internal()) {
@@ -316,7 +322,7 @@ impl<'s> Reader<'s> {
         let step = self.state.stats;
         self.state.stats += 1;
         for item in &stats.item {
-            if let Some(value) = value::number(item.value_json.trim_matches('"')) {
+            if let Some(value) = parse_number_like(item.value_json.trim_matches('"')) {
                 self.system_point(&item.key, Point { key: "", step, value, time });
             }
         }
@@ -483,8 +489,8 @@ pub(super) fn filled(text: impl AsRef<str>) -> Option<String> {
 fn numeric(raw: Raw<'_>) -> Option<f64> {
     match raw {
         Raw::Number(number) => Some(number),
-        Raw::Json(json) => value::number(json),
-        Raw::Text(text) => value::spelled(text),
+        Raw::Json(json) => parse_number_like(json),
+        Raw::Text(text) => parse_non_finite(text),
         Raw::Nothing => None,
     }
 }

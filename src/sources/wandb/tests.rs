@@ -10,19 +10,6 @@ use serde_json::Value;
 
 const PLACE: (&str, &str) = ("wandb/run-20261120_175106-a/run-a.wandb", "0");
 
-/// A message from parts: (field, wire type, content).
-fn bytes_field(field: u32, content: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    prost::encoding::bytes::encode(field, &content.to_vec(), &mut out);
-    out
-}
-
-fn int_field(field: u32, value: i64) -> Vec<u8> {
-    let mut out = Vec::new();
-    prost::encoding::int64::encode(field, &value, &mut out);
-    out
-}
-
 fn record(field: u32, message: &[u8]) -> Vec<u8> {
     bytes_field(field, message)
 }
@@ -374,6 +361,17 @@ fn a_run_record_that_changes_thrice() {
 }
 
 #[test]
+fn lists_in_the_config_are_json_with_integers_as_written() {
+    let text = r#"{"list": [12345678901234567890123, 5.0, 1e-3, NaN, "x"], "seed": 12345678901234567890123, "lr": 3e-4}"#;
+    let item = proto::ConfigItem { key: "c".into(), value_json: text.into(), ..Default::default() };
+    let config = Some(proto::Config { update: vec![item], remove: vec![] });
+    let sink = read(&[run(proto::Run { config, ..Default::default() })]);
+    assert_eq!(sink.config["c.list"].text, r#"[12345678901234567890123,5.0,0.001,"NaN","x"]"#);
+    assert_eq!(sink.config["c.seed"].text, "12345678901234567890123");
+    assert_eq!((sink.config["c.lr"].text.as_str(), sink.config["c.lr"].number), ("0.0003", Some(3e-4)));
+}
+
+#[test]
 fn an_exit_is_its_presence_and_not_the_last_record() {
     let exit = |exit_code| record(18, &proto::Exit { exit_code, runtime: 5 }.encode_to_vec());
     let sink = read(&[exit(0), history(Some(4), &[item(&["a"], "1")])]);
@@ -560,8 +558,9 @@ fn old_runs_are_read_from_their_files() {
     let sink = read("output.log", "a\r b\nc");
     assert_eq!(sink.console.len(), 1);
     assert_eq!(sink.console[0].text, " b");
-    let deep = "[".repeat(100_000);
-    assert_eq!(read("config.yaml", &deep).problems.len(), 1);
+    for deep in ["[", "? ", "- "] {
+        assert_eq!(read("config.yaml", &deep.repeat(100_000)).problems.len(), 1, "{deep}");
+    }
     assert_eq!(read("config.yaml", "").problems, []);
 }
 
