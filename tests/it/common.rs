@@ -37,7 +37,10 @@ pub struct Project {
 
 impl Project {
     pub fn empty() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), limits: small_limits(), now_ms: tomorrow_ms() }
+        let folder = tempfile::tempdir().unwrap();
+        // Marks the root, whatever lies in the folders above.
+        fs::write(folder.path().join("runq.toml"), "").unwrap();
+        Self { folder, limits: small_limits(), now_ms: tomorrow_ms() }
     }
 
     /// A copy of `tests/data/NAME`.

@@ -302,7 +302,7 @@ fn an_event_file_that_ends_in_zeros_ends_there() {
     let source = data("tensorboard/runs/running");
     let project = Project::empty();
     crate::common::copy(&source, project.root());
-    let name = fs::read_dir(project.root()).unwrap().next().unwrap().unwrap().file_name();
+    let name = fs::read_dir(&source).unwrap().next().unwrap().unwrap().file_name();
     project.append(name.to_str().unwrap(), vec![0; 40_000]);
     project.refresh();
     assert_eq!(project.column("select count(*) from metrics"), ["389"]);
