@@ -408,3 +408,26 @@ fn event_files_that_grow_in_turns_give_the_tables_of_reading_at_once() {
     }
     assert_eq!(project.everything(), read_at_once(&project));
 }
+
+#[test]
+fn an_offline_resume_that_begins_at_0_again_is_shifted_behind_the_start_before() {
+    let source = data("wandb/tiny-lm/wandb/offline-run-20261120_175130-pubsweep0");
+    let project = Project::empty();
+    let start = |name: &str| {
+        let target = project.root().join("wandb").join(name);
+        fs::create_dir_all(&target).unwrap();
+        crate::common::copy(&source, &target);
+    };
+    start("offline-run-20261120_175130-pubsweep0");
+    project.refresh();
+    start("offline-run-20261120_180000-pubsweep0");
+    let outcome = project.refresh();
+    assert!(outcome.notes.iter().any(|note| note.contains("shifted by 120")), "{outcome:?}");
+    let row = &project.ask("select count, first_step, last_step from summary where key = 'train/loss'")[0];
+    assert_eq!((&row["count"], &row["first_step"], &row["last_step"]), (&240.into(), &0.into(), &239.into()));
+    let row = &project.ask("select run_id, segment_count, last_step, state from runs")[0];
+    assert_eq!((&row["run_id"], &row["segment_count"]), (&"pubsweep0".into(), &2.into()));
+    assert_eq!((&row["last_step"], &row["state"]), (&239.into(), &"finished".into()));
+    assert_eq!(project.column("select count(*) from metrics_raw where superseded"), ["0"]);
+    assert_eq!(project.everything(), read_at_once(&project));
+}
