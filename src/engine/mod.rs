@@ -1,6 +1,7 @@
 //! DataFusion over the store. Knows no log format, prints nothing.
 
 pub mod canned;
+pub mod compute;
 pub mod context;
 pub mod files;
 pub mod hints;
@@ -14,6 +15,7 @@ use crate::error::UserError;
 use crate::records::Goal;
 use crate::store::{Catalog, Limits, Snapshot};
 use canned::{Canned, ParamType, ParamValue};
+use datafusion::arrow::array::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
@@ -21,12 +23,13 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
-use futures::{StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use hints::Known;
 use runs::RunIndex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
 
 /// Longest statement taken.
 const MAX_SQL_BYTES: usize = 64 * 1024;
@@ -53,7 +56,7 @@ pub struct EngineOptions {
 /// The tables at one instant, ready to be asked.
 pub struct Engine {
     ctx: SessionContext,
-    timeout: Option<Duration>,
+    deadline: Option<Deadline>,
     index: Arc<OnceLock<RunIndex>>,
 }
 
@@ -67,7 +70,8 @@ impl Engine {
         let ctx = context::context(&snapshot, catalog, options).await?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
         context::register_table_functions(&ctx, index.clone()).await?;
-        Ok(Self { ctx, timeout: options.timeout, index })
+        let deadline = options.timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
+        Ok(Self { ctx, deadline, index })
     }
 
     /// The context, for plans and names.
@@ -131,7 +135,9 @@ impl Engine {
         if mentions_table_function(sql) {
             self.runs().await?;
         }
-        let plan = match self.ctx.state().create_logical_plan(sql).await {
+        let (ctx, text) = (self.ctx.clone(), sql.to_string());
+        let planned = async move { ctx.state().create_logical_plan(&text).await };
+        let plan = match apart(self.deadline, planned).await? {
             Ok(plan) => plan,
             Err(error) => return Err(self.explained(&error).await?.into()),
         };
@@ -147,17 +153,15 @@ impl Engine {
     /// # Errors
     /// When it cannot be planned physically.
     pub async fn execute(&self, frame: DataFrame) -> anyhow::Result<SendableRecordBatchStream> {
-        let stream = match frame.execute_stream().await {
+        let started = async move { frame.execute_stream().await };
+        let stream = match apart(self.deadline, started).await? {
             Ok(stream) => stream,
             Err(error) => return Err(self.explained(&error).await?.into()),
         };
-        let stream = match self.timeout {
-            Some(timeout) => with_deadline(stream, timeout),
-            None => stream,
-        };
+        let explained =
+            |error: DataFusionError| DataFusionError::External(Box::new(explain(&error, Known::default())));
         let schema = stream.schema();
-        let stream =
-            stream.map_err(|error| DataFusionError::External(Box::new(explain(&error, Known::default()))));
+        let stream = read_apart(stream, self.deadline, compute::handle()?).map_err(explained);
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
 
@@ -250,20 +254,73 @@ fn scalar(kind: ParamType, value: Option<&ParamValue>) -> ScalarValue {
     }
 }
 
-fn with_deadline(stream: SendableRecordBatchStream, timeout: Duration) -> SendableRecordBatchStream {
-    let schema = stream.schema();
-    let deadline = Instant::now() + timeout;
-    let batches = futures::stream::unfold(Some(stream), move |stream| async move {
-        let mut stream = stream?;
-        match tokio::time::timeout_at(deadline.into(), stream.next()).await {
-            Ok(batch) => batch.map(|batch| (batch, Some(stream))),
-            Err(_) => {
-                let error =
-                    UserError::failed(format!("the query took longer than {} s", timeout.as_secs_f64()))
-                        .hint("raise --timeout, or ask for less");
-                Some((Err(DataFusionError::External(Box::new(error))), None))
+/// When a question must be answered, and how long it had.
+#[derive(Debug, Clone, Copy)]
+struct Deadline {
+    at: Instant,
+    timeout: Duration,
+}
+
+impl Deadline {
+    fn passed(self) -> UserError {
+        UserError::failed(format!("the query took longer than {} s", self.timeout.as_secs_f64()))
+            .hint("raise --timeout, or ask for less")
+    }
+}
+
+/// Runs work on the threads of the engine, so that whoever waits hears the clock and Ctrl-C even while the
+/// engine computes without a pause. What cannot be stopped ends with the process.
+async fn apart<T: Send + 'static>(
+    deadline: Option<Deadline>,
+    work: impl Future<Output = T> + Send + 'static,
+) -> anyhow::Result<T> {
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn_on(work, compute::handle()?);
+    let joined = match deadline {
+        Some(deadline) => {
+            let waited = tokio::time::timeout_at(deadline.at.into(), task.join_next()).await;
+            waited.map_err(|_| deadline.passed())?
+        }
+        None => task.join_next().await,
+    };
+    match joined {
+        Some(Ok(result)) => Ok(result),
+        _ => Err(UserError::failed("the query crashed; this is a bug").into()),
+    }
+}
+
+/// Reads a stream on the threads of the engine, one batch ahead.
+fn read_apart(
+    mut stream: SendableRecordBatchStream,
+    deadline: Option<Deadline>,
+    threads: &Handle,
+) -> impl Stream<Item = Result<RecordBatch, DataFusionError>> + Send + use<> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(1);
+    let mut task = tokio::task::JoinSet::new();
+    let reading = async move {
+        while let Some(batch) = stream.next().await {
+            if sender.send(batch).await.is_err() {
+                return;
             }
         }
-    });
-    Box::pin(RecordBatchStreamAdapter::new(schema, batches))
+    };
+    task.spawn_on(reading, threads);
+    futures::stream::unfold(Some((receiver, task)), move |reading| async move {
+        let (mut receiver, mut task) = reading?;
+        let received = match deadline {
+            Some(deadline) => tokio::time::timeout_at(deadline.at.into(), receiver.recv()).await,
+            None => Ok(receiver.recv().await),
+        };
+        match (received, deadline) {
+            (Ok(Some(batch)), _) => Some((batch, Some((receiver, task)))),
+            (Ok(None), _) => match task.join_next().await {
+                Some(Err(error)) => Some((Err(DataFusionError::External(Box::new(error))), None)),
+                _ => None,
+            },
+            (Err(_), Some(deadline)) => {
+                Some((Err(DataFusionError::External(Box::new(deadline.passed()))), None))
+            }
+            (Err(_), None) => None,
+        }
+    })
 }

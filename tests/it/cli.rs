@@ -296,3 +296,75 @@ fn help_names_every_command_and_its_example() {
     }
     assert!(!project.root().join(".runq").exists());
 }
+
+#[test]
+fn mistakes_in_sql_keep_their_cause() {
+    let project = Project::of("jsonl");
+    for (sql, cause) in [
+        ("select lttb(step, value, 2) from metrics", "at least 3"),
+        ("select cast('a' as int)", "'a'"),
+        ("select * from metrics where step > 'abc'", "abc"),
+    ] {
+        let failed = run(&project, &["sql", sql]);
+        assert_eq!(failed.code, 1, "{sql}");
+        assert!(
+            failed.stderr.contains(cause) && !failed.stderr.contains("Optimizer rule"),
+            "{sql}: {}",
+            failed.stderr
+        );
+    }
+    assert_eq!(run(&project, &["best", "val_loss", "-n", "-1"]).code, 2);
+}
+
+#[test]
+fn the_best_run_is_the_same_by_every_way_to_ask() {
+    let project = Project::empty();
+    let row = |step: i64, loss: f64| format!("{{\"step\": {step}, \"loss\": {loss}}}\n");
+    for (name, at) in [("late", 7), ("early", 3), ("later", 9)] {
+        let rows: String = (0..10).map(|step| row(step, if step == at { 1.0 } else { 2.0 })).collect();
+        project.write(&format!("{name}/train.jsonl"), rows);
+    }
+    let best = run(&project, &["best", "loss", "--id-only"]).stdout;
+    let facts = run(&project, &["facts", "@best:loss", "--format", "jsonl"]);
+    assert!(facts.stdout.contains(best.trim()) && facts.stdout.contains("early"), "{best}{}", facts.stdout);
+    let first = run(&project, &["runs", "-n", "1"]);
+    let latest = run(&project, &["facts", "@latest", "--format", "jsonl"]);
+    assert!(
+        latest.stdout.contains(lines(&first)[1].split(',').next().unwrap()),
+        "{}{}",
+        first.stdout,
+        latest.stdout
+    );
+}
+
+#[test]
+fn logs_with_very_long_lines_are_read() {
+    let project = Project::empty();
+    let keys: String = (0..3_000).map(|key| format!(", \"layers.{key}.norm\": {key}.5")).collect();
+    let row = |step: i64| format!("{{\"step\": {step}, \"loss\": 1.5{keys}}}\n");
+    project.write("wide.jsonl", (0..4).map(row).collect::<String>());
+    let counts = run(&project, &["sql", "select count(*) as n, count(distinct key) as k from metrics"]);
+    assert_eq!(counts.stdout, "n,k\n12004,3001\n", "{}", counts.stderr);
+}
+
+#[test]
+fn a_query_of_ones_own_that_is_wrong_is_told() {
+    let project = Project::of("jsonl");
+    project.write(".runq/queries/bad.sql", "-- summry: x\nselect 1\n");
+    let runs = run(&project, &["runs"]);
+    assert!(runs.code == 0 && runs.stderr.contains("bad.sql"), "{}", runs.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_a_query_that_never_pauses() {
+    let project = Project::of("jsonl");
+    run(&project, &["refresh"]);
+    let sql = "select count(*) from generate_series(1,1000000) a cross join generate_series(1,1000000) b where (a.value*b.value)%7=3";
+    let mut child =
+        command(&project, &["sql", sql]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+}

@@ -110,9 +110,9 @@ fn on_big_stack(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()
 }
 
 fn execute(parsed: Parsed) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // Waiting is all this thread does: queries run on the threads of the engine.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .thread_stack_size(STACK_BYTES)
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(main(parsed));

@@ -1,0 +1,30 @@
+//! The threads on which queries run, apart from those that wait for them: a query that computes
+//! without a pause keeps no clock and no signal from being heard.
+
+use anyhow::Context;
+use std::sync::OnceLock;
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Plans nest deeply; so do the calls that walk them.
+const STACK_BYTES: usize = 16 << 20;
+
+/// Where queries run; made when first needed, ended with the process.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn handle() -> anyhow::Result<&'static Handle> {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    if RUNTIME.get().is_none() {
+        let runtime = Builder::new_multi_thread()
+            .thread_name("runq-query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .context("cannot start the threads of the engine")?;
+        // Two threads may have made one; the one that is kept serves both.
+        if let Err(other) = RUNTIME.set(runtime) {
+            other.shutdown_background();
+        }
+    }
+    RUNTIME.get().map(Runtime::handle).context("cannot start the threads of the engine")
+}
