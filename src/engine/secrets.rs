@@ -34,22 +34,69 @@ pub fn is_secret_text(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
-/// The value of a hyperparameter, masked when its key or its form says it is a secret. Numbers,
-/// booleans and null are none.
+/// The value of a hyperparameter, masked when its key or its form says it is a secret; `None` when
+/// nothing is to be masked. Numbers, booleans and null are no secrets.
 pub fn mask_value(key: &str, value: &str) -> Option<String> {
     let is_word = value.parse::<f64>().is_err() && !matches!(value, "true" | "false" | "null" | "");
-    (is_word && (is_secret_key(key) || is_secret_text(value))).then(|| MASK.to_string())
+    match () {
+        () if !is_word => None,
+        () if is_secret_key(key) => Some(MASK.to_string()),
+        () if value.starts_with('[') => mask_list(value),
+        () => mask_text(value),
+    }
+}
+
+/// A list of texts is masked as a command line is.
+fn mask_list(value: &str) -> Option<String> {
+    let words: Vec<String> = serde_json::from_str(value).ok()?;
+    serde_json::to_string(&mask_words(&words)?).ok()
+}
+
+/// A text with the secrets in it masked: passwords of addresses, bearer tokens, tokens of
+/// well-known services.
+fn mask_text(text: &str) -> Option<String> {
+    let mut masked = String::with_capacity(text.len());
+    let mut hide_next = false;
+    for part in text.split_inclusive(|c: char| c.is_whitespace() || ",;'\"()".contains(c)) {
+        let word = part.trim_end_matches(|c: char| c.is_whitespace() || ",;'\"()".contains(c));
+        let end = &part[word.len()..];
+        if std::mem::take(&mut hide_next) && !word.is_empty() || is_secret_text(word) {
+            masked.push_str(MASK);
+        } else {
+            masked.push_str(mask_address(word).as_deref().unwrap_or(word));
+        }
+        hide_next = word.eq_ignore_ascii_case("bearer");
+        masked.push_str(end);
+    }
+    (masked != text).then_some(masked)
+}
+
+/// `scheme://user:password@host`, or `key=token`, with the secret masked.
+fn mask_address(word: &str) -> Option<String> {
+    if let Some((key, _)) = word.split_once('=').filter(|(_, value)| is_secret_text(value)) {
+        return Some(format!("{key}={MASK}"));
+    }
+    let (scheme, rest) = word.split_once("://")?;
+    let (login, host) = rest.split_once('@').filter(|(login, _)| !login.contains('/'))?;
+    let (user, _) = login.split_once(':')?;
+    Some(format!("{scheme}://{user}:{MASK}@{host}"))
 }
 
 /// A command line with the values of secret arguments masked.
 pub fn mask_args(args: &str) -> Option<String> {
     let words = shlex::split(args)?;
+    let masked = mask_words(&words)?;
+    shlex::try_join(masked.iter().map(String::as_str)).ok()
+}
+
+/// The words of a command line; `None` when none is a secret.
+fn mask_words(words: &[String]) -> Option<Vec<String>> {
     let mut masked = Vec::with_capacity(words.len());
     let mut hide_next = false;
-    for word in &words {
+    for word in words {
         let name = word.trim_start_matches('-');
         masked.push(match name.split_once('=') {
-            _ if std::mem::take(&mut hide_next) || is_secret_text(word) => MASK.to_string(),
+            _ if std::mem::take(&mut hide_next) => MASK.to_string(),
             Some((key, value)) if mask_value(key, value).is_some() => {
                 format!("{}={MASK}", &word[..word.len() - value.len() - 1])
             }
@@ -57,10 +104,10 @@ pub fn mask_args(args: &str) -> Option<String> {
                 hide_next = true;
                 word.clone()
             }
-            _ => word.clone(),
+            _ => mask_text(word).unwrap_or_else(|| word.clone()),
         });
     }
-    if masked == words { None } else { shlex::try_join(masked.iter().map(String::as_str)).ok() }
+    (masked != words).then_some(masked)
 }
 
 #[cfg(test)]
@@ -77,6 +124,13 @@ mod tests {
         assert_eq!(mask_value("token", "4096"), None);
         assert_eq!(mask_value("pad_token_id", "x"), None);
         assert_eq!(mask_value("tokenizer", "bpe"), None);
+        let masked = |value: &str| mask_value("note", value).unwrap_or_default();
+        assert_eq!(masked("postgres://user:pa55w0rd@host/db"), "postgres://user:***@host/db");
+        assert_eq!(masked("Bearer abcdefghijkl"), "Bearer ***");
+        assert_eq!(masked("[\"--api-key\", \"sk-zzzz\", \"--lr\"]"), "[\"--api-key\",\"***\",\"--lr\"]");
+        assert_eq!(masked("use sk-abcdefghijklmnopqrstuvwx, please"), "use ***, please");
+        assert_eq!(mask_value("url", "https://host/a@b"), None);
+        assert_eq!(mask_value("betas", "[0.9, 0.95]"), None);
     }
 
     #[test]
