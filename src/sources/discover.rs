@@ -32,6 +32,12 @@ const HIDDEN: &[&str] = &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".c
 /// Sources whose runs take their configuration from files beside the log.
 const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard"];
 
+/// A head with fewer lines than this says little of a file of lines.
+const FEW_LINES: usize = 4;
+
+/// How much more is read of such a file: 1 MiB in place of 16 KiB.
+const WIDE_FACTOR: usize = 64;
+
 /// How many entries lie between two calls of `progress`.
 const PROGRESS_STRIDE: u64 = 256;
 
@@ -285,7 +291,7 @@ impl Search<'_> {
         let is_remembered = remembered.is_some();
         let (source, verdict) = match remembered {
             Some(known) => known,
-            None => match head_of(file, self.settings.head_bytes) {
+            None => match self.head_of(file) {
                 Ok(head) => self.sniff(&path, &head),
                 Err(error) => {
                     let warning = format!("cannot read {}: {}", file.display(), error.kind());
@@ -295,6 +301,14 @@ impl Search<'_> {
             },
         };
         self.discovery.judged.push(Judged { path, stat, source, verdict, is_remembered });
+    }
+
+    /// The first bytes of a file; of one with long lines as many as hold a few of them.
+    fn head_of(&self, file: &Path) -> std::io::Result<Vec<u8>> {
+        let head = head_of(file, self.settings.head_bytes)?;
+        let lines = memchr::memchr_iter(b'\n', &head).take(FEW_LINES).count();
+        let is_wide = head.len() == self.settings.head_bytes && lines < FEW_LINES;
+        if is_wide { head_of(file, self.settings.head_bytes * WIDE_FACTOR) } else { Ok(head) }
     }
 
     /// A remembered verdict, unless its source is gone or nothing was decided.

@@ -18,7 +18,7 @@ const TRAINING_WORDS: &str = "lr learning grad gradient gnorm losses train train
 const CORE_WORDS: &str = "loss losses lr nll ppl perplexity grad gnorm bpb bpc mfu elbo";
 
 /// Names of numbers that are no metric: places, prices, labels, counts, bare times.
-const DATA_WORDS: &str = "x y z lat lon lng latitude longitude alt altitude elevation heading bearing speed bbox open \
+const DATA_WORDS: &str = "x y z qx qy qz qw lat lon lng latitude longitude alt altitude elevation heading bearing speed bbox open \
     high low close volume price amount balance label labels id ids idx index count class target \
     category rank row line number num n year month day hour minute size width height area age \
     seconds sec s ms us ns time latency throughput duration runtime elapsed fps calories distance status \
@@ -270,7 +270,7 @@ impl Survey {
         let is_numeric = self.text_leaves == 0 && self.list_items == 0 && !self.numbers.keys().any(is_label);
         let is_training = match shape {
             Shape::Objects => self.has_core_word() || (self.axes.is_empty() && self.has_training_word()),
-            Shape::Table => self.has_core_word(),
+            Shape::Table => self.has_core_word() && !self.numbers.keys().any(|key| is_data(key)),
         };
         match () {
             () if !is_numeric || !is_training => other("no axis: neither a step nor an epoch"),
