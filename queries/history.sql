@@ -1,5 +1,5 @@
 -- summary: Show metrics of a run side by side, one row a step
--- description: Where there are more steps than rows, rows are chosen so that extremes, NaN and infinities stay. In a pipe every step is written unless -n is given.
+-- description: Where there are more steps than rows, rows are chosen so that the extremes and the first NaN or infinity of each metric stay. In a pipe every step is written unless -n is given.
 -- param: run run positional = '@latest'  Run: id, prefix of it, name, @latest, @best:METRIC
 -- param: keys text -k  Metrics, separated by commas; default: those with a goal, else the first four
 -- param: limit integer -n = 100  Rows at most

@@ -50,6 +50,7 @@ pub struct Workspace {
     catalog: OnceLock<SqliteCatalog>,
     options: Options,
     queries: Vec<Canned>,
+    /// What could not be loaded on opening; told with each refresh.
     notes: Vec<String>,
 }
 
@@ -100,7 +101,9 @@ impl Workspace {
         let place = Place::find(&options)?;
         let settings = Settings::load(&place.root)?;
         let folders = settings.queries.iter().map(|folder| place.root.join(folder));
-        let folders: Vec<PathBuf> = [place.cache.join("queries")].into_iter().chain(folders).collect();
+        let own = [place.root.join(".runq/queries"), place.cache.join("queries")];
+        let mut folders: Vec<PathBuf> = own.into_iter().chain(folders).collect();
+        folders.dedup();
         let (queries, notes) = load_queries(&folders)?;
         Ok(Self { place, settings, catalog: OnceLock::new(), options, queries, notes })
     }
@@ -128,11 +131,6 @@ impl Workspace {
     fn catalog_in(&self, cache: &Path, create: bool) -> anyhow::Result<Option<SqliteCatalog>> {
         let exists = layout::catalog(cache).exists();
         if exists || create { SqliteCatalog::open(cache).map(Some) } else { Ok(None) }
-    }
-
-    /// Lines for stderr about what could not be loaded on opening.
-    pub fn notes(&self) -> &[String] {
-        &self.notes
     }
 
     /// The folder (or file) whose logs are read.
@@ -172,7 +170,15 @@ impl Workspace {
             limits: self.options.limits,
             now_ms: self.now_ms(),
         };
-        refresh.run(progress)
+        let mut outcome = refresh.run(progress)?;
+        outcome.notes.extend(self.notes.iter().cloned());
+        if outcome.run_count == 0 {
+            let place = self.place.root.display();
+            outcome.notes.push(format!(
+                "no logs found in {place}: `runq refresh --explain` tells why files were left"
+            ));
+        }
+        Ok(outcome)
     }
 
     fn discover_settings(&self) -> discover::Settings<'static> {

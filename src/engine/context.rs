@@ -39,7 +39,7 @@ pub async fn context(
     for (part, name) in [(Part::Superseded, "superseded"), (Part::Internal, "internal")] {
         views.register_table(name, Arc::new(StoredTable::new(Table::Metrics, part, snapshot.clone())))?;
     }
-    for (name, table) in system::tables(catalog)? {
+    for (name, table) in system::tables(catalog, options.below.as_deref())? {
         let table = Arc::new(table);
         views.register_table(name, table.clone())?;
         ctx.register_table(name, table)?;

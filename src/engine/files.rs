@@ -3,6 +3,7 @@
 use crate::error::UserError;
 use crate::records::schema::Table;
 use crate::store::{FileClass, FileRecord, Snapshot};
+use datafusion::arrow::datatypes::{DataType, FieldRef};
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -51,13 +52,27 @@ pub fn duckdb_views(snapshot: &Snapshot) -> String {
     let mut sql = String::new();
     for table in Table::ALL {
         let files: Vec<&FileRecord> = counting(snapshot, table).collect();
-        if files.is_empty() {
-            continue;
-        }
+        let view = if files.is_empty() { empty_view(table) } else { duckdb_view(snapshot, table, &files) };
         // Writing to a string cannot fail.
-        let _ = writeln!(sql, "{}", duckdb_view(snapshot, table, &files));
+        let _ = writeln!(sql, "{view}");
     }
     sql
+}
+
+/// A table without files is there, without rows.
+fn empty_view(table: Table) -> String {
+    let kind = |field: &FieldRef| match field.data_type() {
+        DataType::Int64 => "bigint",
+        DataType::Int32 => "integer",
+        DataType::Float64 => "double",
+        DataType::Boolean => "boolean",
+        DataType::Timestamp(_, _) => "timestamptz",
+        DataType::List(_) => "varchar[]",
+        _ => "varchar",
+    };
+    let column = |field: &FieldRef| format!("null::{} as \"{}\"", kind(field), field.name());
+    let columns: Vec<String> = table.stored_schema().fields().iter().map(column).collect();
+    format!("create or replace view {} as\nselect {}\nwhere false;\n", table.name(), columns.join(", "))
 }
 
 fn duckdb_view(snapshot: &Snapshot, table: Table, files: &[&FileRecord]) -> String {

@@ -21,6 +21,7 @@ pub fn explain(text: &str, known: Known<'_>) -> UserError {
         .or_else(|| ambiguous(text))
         .or_else(|| syntax(text))
         .or_else(|| exhausted(text))
+        .or_else(|| damaged(text))
         .unwrap_or_else(|| UserError::failed(first_line(text)))
 }
 
@@ -32,17 +33,24 @@ const PREFIXES: &[&str] = &[
     "Execution error: ",
     "External error: ",
     "Arrow error: ",
-    "Optimizer rule 'type_coercion' failed",
     "type_coercion",
     "caused by",
+    "Internal error: ",
     "\n",
 ];
 
 fn without_prefixes(mut text: &str) -> &str {
-    while let Some(rest) = PREFIXES.iter().find_map(|prefix| text.strip_prefix(prefix)) {
-        text = rest;
+    let optimizer = |text: &'_ str| -> Option<usize> {
+        let rest = text.strip_prefix("Optimizer rule '")?;
+        Some(text.len() - rest.split_once("' failed")?.1.len())
+    };
+    loop {
+        let prefix = PREFIXES.iter().find(|prefix| text.starts_with(*prefix)).map(|prefix| prefix.len());
+        match prefix.or_else(|| optimizer(text)) {
+            Some(length) => text = text.get(length..).unwrap_or_default(),
+            None => return text,
+        }
     }
-    text
 }
 
 /// `table 'datafusion.public.metrcs' not found`
@@ -140,6 +148,13 @@ fn last_part(name: &str) -> &str {
         Some(open) => open.rsplit_once('"').map_or(name, |(_, inner)| inner),
         None => name.rsplit('.').next().unwrap_or(name),
     }
+}
+
+/// A file of the cache that is gone or cut.
+fn damaged(text: &str) -> Option<UserError> {
+    let is_damage = text.contains("Object Store error") || text.contains("Parquet error: EOF");
+    let error = || UserError::failed(format!("a file of the cache cannot be read: {}", first_line(text)));
+    is_damage.then(|| error().hint("delete the folder .runq: it is made anew from the logs"))
 }
 
 fn first_line(text: &str) -> &str {

@@ -24,7 +24,8 @@ struct Best {
     value: Option<f64>,
 }
 
-/// All runs, newest first, and the best values of their metrics.
+/// All runs, newest first, and the best values of their metrics: of one metric those at earlier
+/// steps first, duplicates last.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunIndex {
     runs: Vec<Named>,
@@ -40,13 +41,16 @@ impl RunIndex {
         let runs = ctx
             .sql(
                 "select run_id, name, duplicate_of is not null from runs
-                 order by coalesce(created_at, updated_at) desc nulls last, path desc, run_id",
+                 order by coalesce(created_at, updated_at) desc nulls last, run_id",
             )
             .await?
             .collect()
             .await?;
         let best = ctx
-            .sql("select run_id, key, goal, best from summary order by key, run_id")
+            .sql(
+                "select s.run_id, s.key, s.goal, s.best from summary s join runs r on r.run_id = s.run_id
+                 order by s.key, r.duplicate_of is not null, s.best_step, s.run_id",
+            )
             .await?
             .collect()
             .await?;
@@ -96,7 +100,9 @@ impl RunIndex {
     fn best(&self, metric: &str) -> Result<String, UserError> {
         self.check_metric(metric)?;
         let rows = self.best.iter().filter(|best| best.key == metric);
-        let Some(goal) = rows.clone().find_map(|best| best.goal) else {
+        let goals: BTreeSet<Option<&str>> = rows.clone().map(|best| best.goal.map(Goal::as_str)).collect();
+        let agreed = if goals.len() == 1 { rows.clone().find_map(|best| best.goal) } else { None };
+        let Some(goal) = agreed else {
             return Err(UserError::usage(format!("no goal known for \"{metric}\""))
                 .hint("set it in runq.toml, under [goals]"));
         };

@@ -19,13 +19,20 @@ fn table(schema: SchemaRef, rows: &[Vec<Cell>]) -> anyhow::Result<MemTable> {
     Ok(MemTable::try_new(schema, vec![vec![batch]])?)
 }
 
-/// All tables of this kind, by name.
+/// All tables of this kind, by name; only what lies at or below `below`, where that is given.
 ///
 /// # Errors
 /// When the catalog cannot be read.
-pub fn tables(catalog: &dyn Catalog) -> anyhow::Result<Vec<(&'static str, MemTable)>> {
-    let inputs = catalog.inputs()?;
-    let problems = catalog.problems()?;
+pub fn tables(catalog: &dyn Catalog, below: Option<&str>) -> anyhow::Result<Vec<(&'static str, MemTable)>> {
+    let is_shown = |path: &str| {
+        let rest =
+            |below: &str| path.strip_prefix(below).map(|rest| rest.is_empty() || rest.starts_with('/'));
+        below.is_none_or(|below| rest(below).unwrap_or_default())
+    };
+    let mut inputs = catalog.inputs()?;
+    inputs.retain(|input| is_shown(&input.path));
+    let mut problems = catalog.problems()?;
+    problems.retain(|(path, _)| is_shown(path));
     let input = |input: &crate::store::InputRecord| {
         vec![
             input.path.clone().into(),

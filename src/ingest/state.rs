@@ -119,7 +119,10 @@ pub struct Stats {
     pub min: Option<(i64, f64)>,
     /// Largest finite value and its first step.
     pub max: Option<(i64, f64)>,
-    /// Mean of the finite values (Welford 1962).
+    /// The first finite value: mean and squares are those of the differences to it, which keeps
+    /// their digits where values are large.
+    pub pivot: Option<f64>,
+    /// Mean of the differences (Welford 1962).
     pub mean: f64,
     /// Sum of squared deviations of the finite values (Welford 1962).
     pub m2: f64,
@@ -146,9 +149,10 @@ impl Stats {
         if self.max.is_none_or(|(_, max)| value > max) {
             self.max = Some((step, value));
         }
-        let delta = value - self.mean;
+        let difference = value - *self.pivot.get_or_insert(value);
+        let delta = difference - self.mean;
         self.mean += delta / self.finite_count() as f64;
-        self.m2 += delta * (value - self.mean);
+        self.m2 += delta * (difference - self.mean);
     }
 
     fn finite_count(&self) -> i64 {
@@ -157,7 +161,7 @@ impl Stats {
 
     /// Mean of the finite values.
     pub fn mean(&self) -> Option<f64> {
-        (self.finite_count() > 0).then_some(self.mean)
+        self.pivot.map(|pivot| pivot + self.mean)
     }
 
     /// Sample standard deviation of the finite values; needs two.
@@ -334,9 +338,11 @@ pub struct RunPlace<'a> {
 pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
     let facts = &state.facts;
     let created_at = facts.created_at.or(state.first_time);
-    let updated_at = state.last_time.max(facts.updated_at);
+    let logged_at = state.last_time.max(facts.updated_at);
+    // File times count only where a log has none.
+    let updated_at = logged_at.or(state.modified);
     let told_s = (!state.durations_s.is_empty()).then(|| state.durations_s.values().sum());
-    let duration_s = told_s.or_else(|| Some((updated_at? - created_at?) as f64 / 1000.0));
+    let duration_s = told_s.or_else(|| Some((logged_at? - created_at?) as f64 / 1000.0));
     let metrics = state.keys.values().filter(|key| !key.internal);
     let counts: Vec<i64> = metrics.clone().map(|key| key.all().count).filter(|count| *count > 0).collect();
     vec![
@@ -347,7 +353,7 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
         place.source.into(),
         facts.end.map(crate::records::End::as_str).into(),
         place.writes_ends.into(),
-        time_cell(updated_at.or(state.modified)),
+        time_cell(updated_at),
         silence_limit_ms(&state.gaps_ms).into(),
         facts.state_detail.clone().into(),
         facts.exit_code.map(i64::from).into(),

@@ -98,7 +98,9 @@ impl Terminal {
 }
 
 fn terminal_width() -> Option<u16> {
-    comfy_table::Table::new().width()
+    let columns = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let told = comfy_table::Table::new().width();
+    told.filter(|width| *width > 0).or_else(columns).or(told.map(|_| 80))
 }
 
 /// A writer that remembers whether its reader went away, which is no error of ours.

@@ -166,6 +166,8 @@ pub fn copy(from: &Path, to: &Path) {
             std::os::unix::fs::symlink(fs::read_link(entry.path()).unwrap(), &target).unwrap();
         } else {
             fs::copy(entry.path(), &target).unwrap();
+            let modified = entry.metadata().unwrap().modified().unwrap();
+            fs::File::options().append(true).open(&target).unwrap().set_modified(modified).unwrap();
         }
     }
 }

@@ -86,6 +86,8 @@ fn argument(param: &Param) -> Arg {
             .long(param.option())
             .help(param.help.clone())
             .action(ArgAction::SetTrue),
+        // A number of rows is the one integer with a short name.
+        ParamType::Integer if param.short == Some('n') => arg.value_parser(value_parser!(i64).range(1..)),
         ParamType::Integer => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
         ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
         ParamType::Text | ParamType::Run | ParamType::Metric => arg,

@@ -45,6 +45,12 @@ pub fn words(queries: &[Canned]) -> Vec<String> {
 /// Understands a line; `None` when there is nothing in it.
 pub fn parse(line: &str, words: &[String]) -> Result<Option<Command>, UserError> {
     let line = line.trim();
+    if ["exit", "quit"].iter().any(|word| line.eq_ignore_ascii_case(word)) {
+        return Ok(Some(Command::Quit));
+    }
+    // A statement that was left unfinished for a command is dropped.
+    let last = line.lines().last().unwrap_or_default();
+    let line = if last.starts_with('\\') && !ends_statement(line) { last } else { line };
     let Some(rest) = line.strip_prefix('\\') else {
         let statement = line.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
         return Ok((!statement.is_empty()).then(|| Command::Sql(statement.to_owned())));
@@ -90,7 +96,10 @@ fn named(word: &str, arguments: &[String], words: &[String]) -> Result<Command, 
 /// stands in no quotes and no comment.
 pub fn is_complete(line: &str) -> bool {
     let line = line.trim();
-    line.is_empty() || line.starts_with('\\') || ends_statement(line)
+    let is_word = |word: &str| line.eq_ignore_ascii_case(word);
+    // A command after an unfinished statement is meant for the prompt, as in psql.
+    let ends_in_command = line.lines().last().is_some_and(|last| last.starts_with('\\'));
+    line.is_empty() || ends_in_command || is_word("exit") || is_word("quit") || ends_statement(line)
 }
 
 fn ends_statement(text: &str) -> bool {
