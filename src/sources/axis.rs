@@ -166,6 +166,11 @@ fn whole(number: f64, raw: &[u8]) -> Option<i64> {
     }
 }
 
+/// Whether a number is too large to be a step.
+pub fn is_huge(value: &Json<'_>) -> bool {
+    matches!(value, Json::Number(number, _) if number.is_finite() && number.abs() >= 9.2e18)
+}
+
 /// The epoch a value stands for.
 pub fn epoch_of(value: &Json<'_>) -> Option<f64> {
     let epoch = match value {

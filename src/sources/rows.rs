@@ -5,7 +5,7 @@
 use super::Sink;
 use super::axis::{self, Kind, Role};
 use super::json::{Fields, Json, flatten};
-use crate::records::{Axis, ConfigValue, End, Point, RunFacts, Text, TimeMs, goal};
+use crate::records::{Axis, ConfigValue, End, Point, Problem, RunFacts, Text, TimeMs, goal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -92,6 +92,8 @@ struct Place<'r> {
     kind: Option<Kind>,
     /// Field whose object is the configuration.
     config: Option<usize>,
+    /// Whether a step is a number that no step can be.
+    has_huge_step: bool,
 }
 
 impl Place<'_> {
@@ -155,6 +157,11 @@ impl Tracker {
         let row: Vec<_> = fields.iter().map(|(key, value)| (self.slot(key), key.as_ref(), value)).collect();
         let place = self.place(&row);
         self.select_run(&row, &place, sink);
+        if place.has_huge_step && place.step.is_none() {
+            // It would take the place of the row before.
+            let position = format!("row {}", self.track().row_count + 1);
+            return sink.problem(Problem { position, message: "the step is beyond 64 bits".to_string() });
+        }
         if let Some(at) = place.config {
             self.config(row[at].2, sink);
         }
@@ -221,7 +228,10 @@ impl Tracker {
 
     /// The chosen step key wins; another one stands in for it, unless it may mean other things.
     fn note_step(&self, place: &mut Place<'_>, rank: u8, at: usize, key: &str, value: &Json<'_>) {
-        let Some(step) = axis::step_of(value) else { return };
+        let Some(step) = axis::step_of(value) else {
+            place.has_huge_step |= axis::is_huge(value);
+            return;
+        };
         let rank = match &self.state.axis {
             Chosen::Step(chosen) if chosen == key => 0,
             Chosen::Step(_) if axis::is_weak_step(key) => return,

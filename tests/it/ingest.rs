@@ -431,3 +431,15 @@ fn an_offline_resume_that_begins_at_0_again_is_shifted_behind_the_start_before()
     assert_eq!(project.column("select count(*) from metrics_raw where superseded"), ["0"]);
     assert_eq!(project.everything(), read_at_once(&project));
 }
+
+#[test]
+fn a_step_beyond_64_bits_takes_no_other_rows_place() {
+    let project = Project::empty();
+    project
+        .write("train.jsonl", lines(0..20, 1.0) + "{\"step\": 1e25, \"loss\": 9.5}\n" + &lines(20..21, 1.0));
+    let outcome = project.refresh();
+    assert_eq!(outcome.notes.len(), 1, "{outcome:?}");
+    let row = &project.ask("select count, last_step, max from summary where key = 'loss'")[0];
+    assert_eq!((&row["count"], &row["last_step"], &row["max"]), (&21.into(), &20.into(), &5.into()));
+    assert_eq!(project.column("select message from problems"), ["the step is beyond 64 bits"]);
+}
