@@ -1,6 +1,7 @@
 //! The one door: open a root, bring its cache up to date, ask.
 
 use crate::engine::canned::{self, Canned, ParamValue};
+use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions};
 use crate::error::UserError;
 use crate::ingest::Refresh;
@@ -323,14 +324,6 @@ impl Workspace {
     }
 }
 
-fn is_below(path: &str, folder: &str) -> bool {
-    let folder = folder.trim_end_matches('/');
-    folder.is_empty()
-        || folder == "."
-        || path == folder
-        || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-}
-
 impl Place {
     fn find(options: &Options) -> anyhow::Result<Place> {
         let asked = match &options.root {
@@ -401,13 +394,6 @@ fn half_of_the_machine() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn paths_lie_below_folders_by_whole_names() {
-        assert!(is_below("a/b.jsonl", "a") && is_below("a/b.jsonl", "a/") && is_below("a", "a"));
-        assert!(is_below("a", "") && is_below("a", "."));
-        assert!(!is_below("ab/c", "a") && !is_below("a", "a/b"));
-    }
 
     #[test]
     fn a_workspace_is_shared_between_threads() {

@@ -24,11 +24,7 @@ fn table(schema: SchemaRef, rows: &[Vec<Cell>]) -> anyhow::Result<MemTable> {
 /// # Errors
 /// When the catalog cannot be read.
 pub fn tables(catalog: &dyn Catalog, below: Option<&str>) -> anyhow::Result<Vec<(&'static str, MemTable)>> {
-    let is_shown = |path: &str| {
-        let rest =
-            |below: &str| path.strip_prefix(below).map(|rest| rest.is_empty() || rest.starts_with('/'));
-        below.is_none_or(|below| rest(below).unwrap_or_default())
-    };
+    let is_shown = |path: &str| below.is_none_or(|below| is_below(path, below));
     let mut inputs = catalog.inputs()?;
     inputs.retain(|input| is_shown(&input.path));
     let mut problems = catalog.problems()?;
@@ -74,4 +70,25 @@ pub fn tables(catalog: &dyn Catalog, below: Option<&str>) -> anyhow::Result<Vec<
         ("run_inputs", table(pairs_schema, &pairs)?),
         ("problems", table(problems_schema, &found)?),
     ])
+}
+
+/// Whether a path is `folder` or lies in it; all do where `folder` is empty or `.`.
+pub fn is_below(path: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    folder.is_empty()
+        || folder == "."
+        || path == folder
+        || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_lie_below_folders_by_whole_names() {
+        assert!(is_below("a/b.jsonl", "a") && is_below("a/b.jsonl", "a/") && is_below("a", "a"));
+        assert!(is_below("a", "") && is_below("a", "."));
+        assert!(!is_below("ab/c", "a") && !is_below("a", "a/b"));
+    }
 }

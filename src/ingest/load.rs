@@ -85,15 +85,6 @@ impl Batch {
         Self { next_alert_seq, ..Self::default() }
     }
 
-    /// Whether there is nothing to commit.
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-            && self.inputs.is_empty()
-            && self.dropped_runs.is_empty()
-            && self.gone_inputs.is_empty()
-            && self.gone_runs.is_empty()
-    }
-
     /// Index of a run at work.
     pub fn find(&self, key: &RunKey) -> Option<usize> {
         self.index.get(key).copied()
@@ -138,7 +129,7 @@ impl Batch {
     }
 
     /// Rough number of points that fit into the memory held.
-    pub fn len(&self) -> usize {
+    pub fn held_points(&self) -> usize {
         // A row of text takes about as much memory as that many points.
         const TEXT_POINTS: usize = 16;
         self.points.len() + TEXT_POINTS * (self.texts.len() + self.console.len() + self.alerts.len())

@@ -105,8 +105,7 @@ impl Refresh<'_> {
             }
         }
         self.tidy(&mut outcome)?;
-        outcome.input_count = self.catalog.inputs()?.len() as u64;
-        outcome.run_count = self.catalog.runs()?.len() as u64;
+        (outcome.input_count, outcome.run_count) = self.catalog.counts()?;
         Ok(outcome)
     }
 

@@ -179,17 +179,15 @@ impl Loading<'_> {
         for key in known {
             if self.batch.find(&key).is_none() {
                 let writes_ends = loader.source.writes_ends(&run.logs);
-                let mut opened = self.opener(false).open(run, &key.sub, writes_ends)?;
+                let catalog = self.pass.refresh.catalog;
+                let mut opener = Opener { catalog, ids: self.ids, fresh: false, hints: self.hints };
+                let mut opened = opener.open(run, &key.sub, writes_ends)?;
                 opened.apply(&loader.configs);
                 self.batch.add_run(opened);
             }
         }
         let of_log = self.batch.runs.iter().filter(|active| is_of_log(&&active.key));
         Ok(of_log.map(|active| active.run_id.clone()).collect())
-    }
-
-    fn opener(&mut self, fresh: bool) -> Opener<'_> {
-        Opener { catalog: self.pass.refresh.catalog, ids: self.ids, fresh, hints: self.hints }
     }
 
     /// The record of an input that is read from its start.
@@ -244,7 +242,7 @@ impl Loading<'_> {
                 continue;
             }
             self.batch.put_input(&record);
-            if self.batch.len() >= limits.flush_points {
+            if self.batch.held_points() >= limits.flush_points {
                 self.commit(current)?;
             }
             if slice.done {

@@ -4,6 +4,7 @@ use super::overlap::Rewind;
 use super::settle::AxisHint;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
+use crate::sources::axis::planned_steps;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -227,24 +228,7 @@ impl RunState {
 
     /// Steps the run means to make, by its configuration.
     fn planned_steps(&self) -> Option<i64> {
-        const NAMES: [&str; 8] = [
-            "max_steps",
-            "num_iterations",
-            "max_iters",
-            "total_steps",
-            "max_iterations",
-            "num_train_steps",
-            "train_steps",
-            "total_iterations",
-        ];
-        let config = self.all_config();
-        let planned =
-            config.iter().filter(|(key, _)| NAMES.contains(&key.rsplit(['.', '/']).next().unwrap_or(key)));
-        planned
-            .filter_map(|(_, (_, number))| *number)
-            .filter(|n| *n >= 1.0 && *n < 1e15)
-            .map(|n| n as i64)
-            .next()
+        self.all_config().iter().find_map(|(key, (_, number))| planned_steps(key, *number))
     }
 
     /// Removes a hyperparameter and what is nested under it.

@@ -2,7 +2,7 @@
 //! by all formats whose rows are named values without a schema.
 
 use super::json::Json;
-use crate::records::{ConfigValue, TimeMs};
+use crate::records::TimeMs;
 use chrono::{DateTime, NaiveDate, NaiveDateTime};
 
 /// Step keys, the most telling first.
@@ -44,6 +44,9 @@ const RUN_KEYS: &[&str] = &["run_id", "run", "run_name", "trial_id", "experiment
 const CONFIG_KEYS: &[&str] = &["config", "hparams", "hyperparameters", "args", "params", "hyperparams"];
 
 const PLAN_KEYS: &[&str] = &["max_steps", "num_iterations", "max_iters", "total_steps"];
+
+/// Names that mean the same in a configuration; in a row of a log they may be metrics.
+const CONFIG_PLAN_KEYS: &[&str] = &["max_iterations", "num_train_steps", "train_steps", "total_iterations"];
 
 const SPLIT_WORDS: &[&str] = &["train", "val", "valid", "validation", "eval", "test"];
 
@@ -233,10 +236,11 @@ pub fn is_duration(text: &str) -> bool {
 }
 
 /// The steps a run means to make, where a hyperparameter says it.
-pub fn planned_steps(key: &str, value: &ConfigValue) -> Option<i64> {
+pub fn planned_steps(key: &str, number: Option<f64>) -> Option<i64> {
     let last = key.rsplit(['.', '/']).next().unwrap_or(key).to_ascii_lowercase();
-    let number = value.number.filter(|number| *number >= 1.0 && number.fract() == 0.0 && *number < 9e15)?;
-    PLAN_KEYS.contains(&last.as_str()).then_some(number as i64)
+    let number = number.filter(|number| *number >= 1.0 && number.fract() == 0.0 && *number < 9e15)?;
+    let is_plan = [PLAN_KEYS, CONFIG_PLAN_KEYS].iter().any(|keys| keys.contains(&last.as_str()));
+    is_plan.then_some(number as i64)
 }
 
 /// A hash that is the same in every build, to remember texts by.
@@ -307,8 +311,9 @@ mod tests {
         assert_eq!(step_of(&Json::Number(f64::NAN, b"NaN")), None);
         assert_eq!(step_of(&text("12")), Some(12));
         assert_eq!(epoch_of(&Json::Number(1.7e9, b"")), None);
-        let steps = ConfigValue { text: "500".into(), number: Some(500.0) };
-        assert_eq!(planned_steps("train.max_steps", &steps), Some(500));
-        assert_eq!(planned_steps("steps", &steps), None);
+        let steps = Some(500.0);
+        assert_eq!(planned_steps("train.max_steps", steps), Some(500));
+        assert_eq!(planned_steps("num_train_steps", steps), Some(500));
+        assert_eq!(planned_steps("steps", steps), None);
     }
 }

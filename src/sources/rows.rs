@@ -334,7 +334,7 @@ impl Tracker {
             sink.point(Point { key, step, value, time });
             if self.slots[slot].role == Role::Plan && track.changed(slot, &value.to_le_bytes()) {
                 let value = ConfigValue { text: String::new(), number: Some(value) };
-                let planned_steps = axis::planned_steps(key, &value);
+                let planned_steps = axis::planned_steps(key, value.number);
                 sink.facts(RunFacts { planned_steps, ..RunFacts::default() });
             }
         }
@@ -481,7 +481,7 @@ fn run_name(value: &Json<'_>) -> Option<String> {
 
 fn set_config(key: &str, value: &Json<'_>, sink: &mut dyn Sink) {
     let value = value.to_config();
-    if let Some(steps) = axis::planned_steps(key, &value) {
+    if let Some(steps) = axis::planned_steps(key, value.number) {
         sink.facts(RunFacts { planned_steps: Some(steps), ..RunFacts::default() });
     }
     sink.config(key, value);

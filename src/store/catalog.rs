@@ -150,6 +150,8 @@ pub trait Catalog: Send + Sync {
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>>;
     /// All runs without their state, by id.
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>>;
+    /// Numbers of input files and of runs.
+    fn counts(&self) -> anyhow::Result<(u64, u64)>;
     /// State of a run.
     fn run_state(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>>;
     /// Files that hold counting rows of a run.
@@ -380,6 +382,13 @@ impl Catalog for SqliteCatalog {
             })
         })?;
         Ok(runs.into_iter().map(|run| (run.run_id.clone(), run)).collect())
+    }
+
+    fn counts(&self) -> anyhow::Result<(u64, u64)> {
+        let sql = "select (select count(*) from input), (select count(*) from run)";
+        let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
+        let (inputs, runs) = self.connection().query_row(sql, [], read)?;
+        Ok((inputs.cast_unsigned(), runs.cast_unsigned()))
     }
 
     fn run_state(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>> {

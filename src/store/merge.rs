@@ -76,8 +76,7 @@ impl RowNumbers {
     }
 }
 
-/// The merge. Call [`Merge::advance`] until it gives `None`; between calls, [`Merge::batch`] shows
-/// the rows at hand.
+/// The merge. Call [`Merge::next_rows`] until it gives `None`.
 pub struct Merge {
     cursors: Vec<Option<Cursor>>,
     converter: RowConverter,
@@ -182,14 +181,14 @@ impl Merge {
     }
 
     /// The row at hand: the smallest not yet passed.
-    pub fn peek(&self) -> Option<Place> {
+    fn peek(&self) -> Option<Place> {
         let file = *self.heap.first()?;
         let cursor = self.cursors[file].as_ref()?;
         Some(Place { file, row: *cursor.batch_numbers.get(cursor.at)?, at: cursor.at })
     }
 
     /// The batch of the file in which the row at hand stands.
-    pub fn batch(&self, file: usize) -> Option<&RecordBatch> {
+    fn batch(&self, file: usize) -> Option<&RecordBatch> {
         self.cursors.get(file)?.as_ref().map(|cursor| &cursor.batch)
     }
 
@@ -200,10 +199,7 @@ impl Merge {
     }
 
     /// Passes the row at hand.
-    ///
-    /// # Errors
-    /// When a file cannot be read.
-    pub fn advance(&mut self) -> anyhow::Result<()> {
+    fn advance(&mut self) -> anyhow::Result<()> {
         let Some(&file) = self.heap.first() else { return Ok(()) };
         let mut cursor = self.cursors[file].take();
         if let Some(open) = cursor.as_mut() {

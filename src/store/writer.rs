@@ -143,11 +143,6 @@ impl FileWriter {
         }
         Ok(self.record)
     }
-
-    /// Rows so far.
-    pub fn row_count(&self) -> u64 {
-        self.record.row_count
-    }
 }
 
 fn widen<T: PartialOrd + Clone>(bounds: &mut Option<(T, T)>, value: T) {
