@@ -48,11 +48,17 @@ pub struct Workspace {
     place: Place,
     settings: Settings,
     /// Opened when first needed, so that a mistyped command leaves nothing behind.
-    catalog: OnceLock<SqliteCatalog>,
+    catalog: OnceLock<Opened>,
     options: Options,
     queries: Vec<Canned>,
     /// What could not be loaded on opening; told with each refresh.
     notes: Vec<String>,
+}
+
+/// An open catalog and the folder it speaks of.
+struct Opened {
+    cache: PathBuf,
+    catalog: Arc<dyn Catalog>,
 }
 
 /// An answer: a stream of record batches.
@@ -111,7 +117,7 @@ impl Workspace {
 
     /// Opens the cache; `None` where there is none yet. Where the root cannot be written, the cache
     /// is in the user's cache folder.
-    fn open_catalog(&self, create: bool) -> anyhow::Result<Option<&SqliteCatalog>> {
+    fn open_catalog(&self, create: bool) -> anyhow::Result<Option<&Opened>> {
         if self.catalog.get().is_none() {
             let opened = match self.catalog_in(&self.place.cache, create) {
                 Ok(Some(catalog)) => Some(catalog),
@@ -129,9 +135,13 @@ impl Workspace {
         Ok(self.catalog.get())
     }
 
-    fn catalog_in(&self, cache: &Path, create: bool) -> anyhow::Result<Option<SqliteCatalog>> {
+    fn catalog_in(&self, cache: &Path, create: bool) -> anyhow::Result<Option<Opened>> {
         let exists = layout::catalog(cache).exists();
-        if exists || create { SqliteCatalog::open(cache).map(Some) } else { Ok(None) }
+        if !exists && !create {
+            return Ok(None);
+        }
+        let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(cache)?);
+        Ok(Some(Opened { cache: cache.to_path_buf(), catalog }))
     }
 
     /// The folder (or file) whose logs are read.
@@ -143,9 +153,9 @@ impl Workspace {
     ///
     /// # Errors
     /// When nothing was converted yet.
-    pub fn catalog(&self) -> anyhow::Result<&dyn Catalog> {
+    pub fn catalog(&self) -> anyhow::Result<&Arc<dyn Catalog>> {
         match self.open_catalog(false)? {
-            Some(catalog) => Ok(catalog),
+            Some(opened) => Ok(&opened.catalog),
             None => Err(UserError::failed(format!("there is no cache in {}", self.place.cache.display()))
                 .hint("leave out --no-refresh once, or run `runq refresh`")
                 .into()),
@@ -158,15 +168,15 @@ impl Workspace {
     /// # Errors
     /// When the root cannot be read or the cache cannot be written.
     pub fn refresh(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
-        let catalog = self.open_catalog(true)?.context("the cache could not be opened")?;
-        let lock_path = layout::lock(catalog.cache());
+        let opened = self.open_catalog(true)?.context("the cache could not be opened")?;
+        let lock_path = layout::lock(&opened.cache);
         let lock =
             File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
         lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
         let refresh = Refresh {
             root: &self.place.root,
-            cache: catalog.cache(),
-            catalog,
+            cache: &opened.cache,
+            catalog: opened.catalog.as_ref(),
             settings: &self.discover_settings(),
             limits: self.options.limits,
             now_ms: self.now_ms(),

@@ -2,8 +2,9 @@
 
 use super::runs::RunIndex;
 use super::scalar::TextFunction;
+use super::system::{CatalogTable, SystemTable};
 use super::tables::{Part, StoredTable};
-use super::{EngineOptions, secrets, system};
+use super::{EngineOptions, secrets};
 use crate::records::goal;
 use crate::records::schema::Table;
 use crate::store::{Catalog, Snapshot};
@@ -26,7 +27,7 @@ const LEFT_OUT: [&str; 1] = ["input_file_name"];
 /// When the catalog cannot be read.
 pub async fn context(
     snapshot: &Snapshot,
-    catalog: &dyn Catalog,
+    catalog: &Arc<dyn Catalog>,
     options: &EngineOptions,
 ) -> anyhow::Result<SessionContext> {
     let ctx = bare(options)?;
@@ -39,10 +40,10 @@ pub async fn context(
     for (part, name) in [(Part::Superseded, "superseded"), (Part::Internal, "internal")] {
         views.register_table(name, Arc::new(StoredTable::new(Table::Metrics, part, snapshot.clone())))?;
     }
-    for (name, table) in system::tables(catalog, options.below.as_deref())? {
-        let table = Arc::new(table);
-        views.register_table(name, table.clone())?;
-        ctx.register_table(name, table)?;
+    for table in SystemTable::ALL {
+        let provider = Arc::new(CatalogTable::new(table, catalog.clone(), options.below.clone()));
+        views.register_table(table.name(), provider.clone())?;
+        ctx.register_table(table.name(), provider)?;
     }
     if !options.show_secrets {
         views.register_udf(mask_function("mask_value", 2));

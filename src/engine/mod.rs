@@ -65,7 +65,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub async fn open(catalog: &dyn Catalog, options: &EngineOptions) -> anyhow::Result<Self> {
+    pub async fn open(catalog: &Arc<dyn Catalog>, options: &EngineOptions) -> anyhow::Result<Self> {
         let snapshot: Snapshot = catalog.snapshot()?;
         let ctx = context::context(&snapshot, catalog, options).await?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();

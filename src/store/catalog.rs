@@ -230,11 +230,6 @@ impl SqliteCatalog {
         Ok(Self { cache: cache.to_path_buf(), connection: Mutex::new(connection) })
     }
 
-    /// The folder it lies in.
-    pub fn cache(&self) -> &Path {
-        &self.cache
-    }
-
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
