@@ -1,6 +1,7 @@
 //! Errors a person can act on. Everything else travels as [`anyhow::Error`] with context.
 
 use std::fmt;
+use std::time::Duration;
 
 /// What kind of failure it is; decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +39,12 @@ impl UserError {
     /// The user stopped it.
     pub fn interrupted() -> Self {
         Self { kind: Kind::Interrupted, message: "interrupted".into(), hint: None }
+    }
+
+    /// A query that is not answered in its time.
+    pub fn too_late(timeout: Duration) -> Self {
+        Self::failed(format!("the query took longer than {} s", timeout.as_secs_f64()))
+            .hint("raise --timeout, or ask for less")
     }
 
     /// Adds what to do.

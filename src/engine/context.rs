@@ -4,7 +4,7 @@ use super::runs::RunIndex;
 use super::scalar::TextFunction;
 use super::system::{CatalogTable, SystemTable};
 use super::tables::{Part, StoredTable};
-use super::{EngineOptions, secrets};
+use super::{EngineOptions, guard, secrets};
 use crate::records::goal;
 use crate::records::schema::Table;
 use crate::store::{Catalog, Snapshot};
@@ -18,8 +18,8 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use std::sync::{Arc, OnceLock};
 
-/// Functions that read files, name them, or tell of the machine.
-const LEFT_OUT: [&str; 1] = ["input_file_name"];
+/// Most that operators may put on disk when memory is short.
+const MAX_SPILL_BYTES: u64 = 20 << 30;
 
 /// A context over what counts in `snapshot`.
 ///
@@ -65,21 +65,23 @@ fn bare(options: &EngineOptions) -> anyhow::Result<SessionContext> {
         .with_batch_size(options.limits.batch_rows)
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_bool("datafusion.execution.parquet.reorder_filters", true)
-        .set_bool("datafusion.sql_parser.enable_ident_normalization", true);
+        .set_bool("datafusion.sql_parser.enable_ident_normalization", true)
+        .set_usize("datafusion.sql_parser.recursion_limit", guard::PARSER_DEPTH)
+        // A recursion without an end needs no memory, only time.
+        .set_bool("datafusion.execution.enable_recursive_ctes", false);
     if let Some(partitions) = options.limits.partitions {
         config = config.with_target_partitions(partitions);
     }
     let runtime = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
+        .with_max_temp_directory_size(MAX_SPILL_BYTES)
         .build_arc()?;
     let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .build();
-    let ctx = SessionContext::new_with_state(state);
-    LEFT_OUT.iter().for_each(|name| ctx.deregister_udf(name));
-    Ok(ctx)
+    Ok(SessionContext::new_with_state(state))
 }
 
 /// The public tables, over the stored ones.

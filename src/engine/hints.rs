@@ -1,5 +1,6 @@
 //! DataFusion's error texts become short messages with the nearest names.
 
+use super::functions::why_left_out;
 use crate::error::UserError;
 
 /// The names an SQL statement can use.
@@ -20,7 +21,9 @@ pub fn explain(text: &str, known: Known<'_>) -> UserError {
         .or_else(|| wrong_call(text))
         .or_else(|| ambiguous(text))
         .or_else(|| syntax(text))
+        .or_else(|| not_allowed(text))
         .or_else(|| exhausted(text))
+        .or_else(|| panicked(text))
         .or_else(|| damaged(text))
         .unwrap_or_else(|| UserError::failed(first_line(text)))
 }
@@ -36,6 +39,7 @@ const PREFIXES: &[&str] = &[
     "type_coercion",
     "caused by",
     "Internal error: ",
+    "This feature is not implemented: ",
     "\n",
 ];
 
@@ -98,6 +102,9 @@ fn unknown_function(text: &str, known: Known<'_>) -> Option<UserError> {
 }
 
 fn function_error(name: &str, known: Known<'_>) -> UserError {
+    if let Some(reason) = why_left_out(name) {
+        return UserError::failed(format!("the function {name} is left out: {reason}"));
+    }
     let names: Vec<&str> = known.functions.iter().map(String::as_str).collect();
     let error = UserError::failed(format!("no function \"{name}\""));
     let hinted = error.clone().nearest_of(name, &names, "");
@@ -126,11 +133,27 @@ fn ambiguous(text: &str) -> Option<UserError> {
 
 /// `ParserError("Expected: an expression, found: EOF at Line: 1, Column: 9")`
 fn syntax(text: &str) -> Option<UserError> {
-    let inner = after(text, "ParserError(")?.trim_end();
+    let inner = after(text, "ParserError(").or_else(|| after(text, "TokenizerError("))?.trim_end();
     let inner = inner.trim_end_matches(')').trim_matches('"');
     let message =
         inner.replace("\\\"", "\"").replace(" at Line: ", " at line ").replace(", Column: ", ", column ");
     Some(UserError::failed(format!("syntax error: {}", lower_first(&message))))
+}
+
+/// What the engine could do but may not.
+fn not_allowed(text: &str) -> Option<UserError> {
+    if text.starts_with("RecursionLimitExceeded") {
+        return Some(UserError::usage("the statement nests too deep"));
+    }
+    let is_recursive = text.starts_with("Recursive CTEs are not enabled");
+    let error = || UserError::usage("recursive queries are not allowed: they may have no end");
+    is_recursive.then(|| error().hint("generate_series(1, n) counts"))
+}
+
+/// `task 9 panicked with message "offset overflow"`: what the engine does where an answer has no room.
+fn panicked(text: &str) -> Option<UserError> {
+    let message = first_line(after(text, " panicked with message ")?).trim_matches('"');
+    Some(UserError::failed(format!("the engine gave up: {message}")).hint("ask for less, or in another way"))
 }
 
 /// `Resources exhausted: Failed to allocate ...`
@@ -239,7 +262,23 @@ mod tests {
                 "the query needs more memory than it may use",
                 "allow more with --memory, as in --memory 8G",
             ),
+            (
+                "SQL error: TokenizerError(\"Unterminated string literal at Line: 1, Column: 8\")",
+                "syntax error: unterminated string literal at line 1, column 8",
+                "",
+            ),
             ("Execution error: Division by zero\nbacktrace", "Division by zero", ""),
+            (
+                "This feature is not implemented: Recursive CTEs are not enabled",
+                "recursive queries are not allowed: they may have no end",
+                "generate_series(1, n) counts",
+            ),
+            (
+                "External error: task 9 panicked with message \"offset overflow\"",
+                "the engine gave up: offset overflow",
+                "ask for less, or in another way",
+            ),
+            ("SQL error: RecursionLimitExceeded (current limit: 200)", "the statement nests too deep", ""),
         ] {
             assert_eq!(explained(text), (message.to_owned(), hint.to_owned()), "{text}");
         }

@@ -1,9 +1,12 @@
 //! DataFusion over the store. Knows no log format, prints nothing.
 
+mod bounded;
 pub mod canned;
 pub mod compute;
 pub mod context;
 pub mod files;
+mod functions;
+mod guard;
 pub mod hints;
 pub mod runs;
 pub mod scalar;
@@ -20,7 +23,6 @@ use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::context::SQLOptions;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -30,9 +32,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
-
-/// Longest statement taken.
-const MAX_SQL_BYTES: usize = 64 * 1024;
 
 /// What a question may use and how the tables look.
 #[derive(Debug, Clone)]
@@ -70,6 +69,7 @@ impl Engine {
         let ctx = context::context(&snapshot, catalog, options).await?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
         context::register_table_functions(&ctx, index.clone()).await?;
+        functions::restrict(&ctx);
         let deadline = options.timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
         Ok(Self { ctx, deadline, index })
     }
@@ -128,23 +128,16 @@ impl Engine {
     /// # Errors
     /// When it is none, or names what is not there.
     pub async fn plan(&self, sql: &str) -> anyhow::Result<DataFrame> {
-        if sql.len() > MAX_SQL_BYTES {
-            let message = format!("the statement has {} bytes, more than {MAX_SQL_BYTES}", sql.len());
-            return Err(UserError::usage(message).into());
-        }
+        guard::check_text(sql)?;
         if mentions_table_function(sql) {
             self.runs().await?;
         }
         let (ctx, text) = (self.ctx.clone(), sql.to_string());
-        let planned = async move { ctx.state().create_logical_plan(&text).await };
+        let planned = async move { guard::plan(&ctx.state(), &text).await };
         let plan = match apart(self.deadline, planned).await? {
             Ok(plan) => plan,
             Err(error) => return Err(self.explained(&error).await?.into()),
         };
-        read_only().verify_plan(&plan).map_err(|_| {
-            UserError::usage("only statements that read are allowed")
-                .hint("use select, with, explain, show or describe")
-        })?;
         Ok(self.ctx.execute_logical_plan(plan).await?)
     }
 
@@ -237,10 +230,6 @@ fn mentions_table_function(sql: &str) -> bool {
     ["history", "wide"].iter().any(|name| sql.contains(name))
 }
 
-fn read_only() -> SQLOptions {
-    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
-}
-
 fn scalar(kind: ParamType, value: Option<&ParamValue>) -> ScalarValue {
     match (kind, value) {
         (_, Some(ParamValue::Text(text))) => ScalarValue::Utf8(Some(text.clone())),
@@ -263,8 +252,7 @@ struct Deadline {
 
 impl Deadline {
     fn passed(self) -> UserError {
-        UserError::failed(format!("the query took longer than {} s", self.timeout.as_secs_f64()))
-            .hint("raise --timeout, or ask for less")
+        UserError::too_late(self.timeout)
     }
 }
 
