@@ -18,7 +18,7 @@
 //! | [`engine`] | the tables in DataFusion, canned queries, runs by name | formats, printing |
 //! | [`report`] | batches become text | where they came from |
 //! | [`workspace`] | the one door for surfaces and for programs | formats of output |
-//! | [`surfaces`] | command line and prompt; the only code that prints | how answers are made |
+//! | [`surfaces`] | command line, prompt, the process of ad-hoc SQL; the only code that prints | how answers are made |
 //!
 //! [`error`] is open to all; [`settings`] is `runq.toml`. `tests/it/tidy.rs` keeps the table true.
 //!

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use crate::engine::compute::stacks_bytes;
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
 
@@ -318,7 +319,7 @@ impl Workspace {
         let goals = self.settings.goals.iter().map(|(key, goal)| (key.clone(), (*goal).into())).collect();
         let options = EngineOptions {
             limits: self.options.limits,
-            memory_bytes: self.options.memory_bytes.unwrap_or_else(half_of_the_machine),
+            memory_bytes: self.memory_bytes(),
             timeout: self.options.timeout,
             now_ms: self.now_ms(),
             goals,
@@ -326,6 +327,11 @@ impl Workspace {
             below: self.place.below.clone(),
         };
         Engine::open(self.catalog()?, &options).await
+    }
+
+    /// What a query may use, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        self.options.memory_bytes.unwrap_or_else(half_of_the_machine)
     }
 
     fn now_ms(&self) -> i64 {

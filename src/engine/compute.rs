@@ -8,6 +8,15 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// Plans nest deeply; so do the calls that walk them.
 const STACK_BYTES: usize = 16 << 20;
 
+/// Threads that wait for files. Each has a stack of the same size, so there are few.
+const BLOCKING_THREADS: usize = 8;
+
+/// What the stacks take of the memory of the process, most of it never touched.
+pub fn stacks_bytes() -> usize {
+    let computing = std::thread::available_parallelism().map_or(1, usize::from);
+    (computing + BLOCKING_THREADS) * STACK_BYTES
+}
+
 /// Where queries run; made when first needed, ended with the process.
 ///
 /// # Errors
@@ -18,6 +27,7 @@ pub fn handle() -> anyhow::Result<&'static Handle> {
         let runtime = Builder::new_multi_thread()
             .thread_name("runq-query")
             .thread_stack_size(STACK_BYTES)
+            .max_blocking_threads(BLOCKING_THREADS)
             .enable_all()
             .build()
             .context("cannot start the threads of the engine")?;

@@ -18,10 +18,11 @@ pub use table::write_facts;
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
 use std::io::Write;
 
 /// How an answer is written. The only list of formats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
     /// Box-drawn table for people.
     Table,

@@ -3,3 +3,4 @@
 pub mod cli;
 mod repl;
 mod terminal;
+mod worker;

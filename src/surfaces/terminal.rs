@@ -3,10 +3,29 @@
 use crate::error::UserError;
 use crate::report::Style;
 use crate::report::cell::{harmless, one_line};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+/// Where messages go, once it is told from descriptor 2.
+static MESSAGES: OnceLock<File> = OnceLock::new();
+
+/// From now on messages go to what stderr is now, wherever descriptor 2 will lead.
+///
+/// # Errors
+/// When the system has no descriptor left.
+#[cfg(unix)]
+pub fn keep_stderr() -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    // Kept once; a second time it would be the same.
+    let _ = MESSAGES.set(stderr);
+    Ok(())
+}
 
 /// When colours are used (`--color`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum, Serialize, Deserialize)]
 pub enum Colour {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
@@ -85,7 +104,10 @@ impl Terminal {
             lines.push_str(&format!("\n{} {}\n", paint("hint", "36"), harmless(hint)));
         }
         // There is nowhere left to tell that stderr is closed.
-        let _ = io::stderr().write_all(lines.as_bytes());
+        let _ = match MESSAGES.get() {
+            Some(mut messages) => messages.write_all(lines.as_bytes()),
+            None => io::stderr().write_all(lines.as_bytes()),
+        };
     }
 
     fn has_colour(&self, is_terminal: bool) -> bool {
@@ -103,16 +125,29 @@ fn terminal_width() -> Option<u16> {
     told.filter(|width| *width > 0).or_else(columns).or(told.map(|_| 80))
 }
 
-/// A writer that remembers whether its reader went away, which is no error of ours.
+/// A writer that remembers whether its reader went away, which is no error of ours, and takes no
+/// more than it may.
 pub struct Pipe<W> {
     inner: W,
     is_closed: bool,
+    is_full: bool,
+    bytes_left: u64,
 }
 
 impl<W: Write> Pipe<W> {
     /// Wraps a writer.
     pub fn new(inner: W) -> Self {
-        Self { inner, is_closed: false }
+        Self { inner, is_closed: false, is_full: false, bytes_left: u64::MAX }
+    }
+
+    /// Takes no more than this from now on.
+    pub fn set_most_bytes(&mut self, bytes: u64) {
+        self.bytes_left = bytes;
+    }
+
+    /// Whether more was written than it takes.
+    pub fn is_full(&self) -> bool {
+        self.is_full
     }
 
     /// Whether the reader went away.
@@ -130,7 +165,12 @@ impl<W: Write> Pipe<W> {
 
 impl<W: Write> Write for Pipe<W> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if buffer.len() as u64 > self.bytes_left {
+            self.is_full = true;
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
         let result = self.inner.write(buffer);
+        self.bytes_left -= result.as_ref().map_or(0, |written| *written as u64);
         self.noted(result)
     }
 

@@ -17,5 +17,5 @@ pub async fn run(session: &Session, name: &str, values: &Values) -> Result<()> {
 /// Prints the SQL that answers it, ready to run.
 pub async fn show_sql(session: &Session, name: &str, values: &Values) -> Result<()> {
     let sql = session.workspace.canned_sql(name, values).await?;
-    output::emit_text(session, &format!("{sql};\n"))
+    output::emit_text(&session.globals, &format!("{sql};\n"))
 }

@@ -31,7 +31,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<()> {
     session.refuse_show_sql("files")?;
     if matches.get_flag("duckdb") {
         let views = session.workspace.duckdb_views()?;
-        return output::emit_text(session, &format!("{}\n", views.trim_end()));
+        return output::emit_text(&session.globals, &format!("{}\n", views.trim_end()));
     }
     let names: Vec<String> =
         session.workspace.names().await?.tables.into_iter().map(|(name, _)| name).collect();

@@ -6,17 +6,27 @@ use crate::surfaces::terminal::{Colour, Terminal};
 use crate::workspace::Options;
 use anyhow::Result;
 use clap::{Arg, ArgAction, ArgMatches, builder::PossibleValuesParser, value_parser};
+use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Longest time for ad-hoc SQL without a terminal.
+const UNWATCHED: Duration = Duration::from_secs(600);
+
+/// Longest time that is one: 30 years.
+const LONGEST_S: f64 = 1e9;
+
 /// What was asked for besides the command.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Globals {
+    #[serde(with = "any_path")]
     root: Option<PathBuf>,
+    #[serde(with = "any_path")]
     cache: Option<PathBuf>,
     memory_bytes: Option<usize>,
-    timeout: Option<Duration>,
+    /// Longest time for a query.
+    pub timeout: Option<Duration>,
     show_secrets: bool,
     colour: Colour,
     quiet: bool,
@@ -25,6 +35,7 @@ pub struct Globals {
     /// Format asked for.
     pub format: Option<Format>,
     /// File to write to.
+    #[serde(with = "any_path")]
     pub output: Option<PathBuf>,
     /// Print the SQL instead of running it.
     pub show_sql: bool,
@@ -66,17 +77,45 @@ impl Globals {
         }
     }
 
+    /// The same for a statement of the caller's own making: where nobody watches who could press
+    /// Ctrl-C, it does not run for ever.
+    pub fn for_sql(&self, terminal: &Terminal) -> Globals {
+        let is_watched = terminal.is_stdout || terminal.is_stderr;
+        let timeout = self.timeout.or((!is_watched).then_some(UNWATCHED));
+        Globals { timeout, ..self.clone() }
+    }
+
     /// Whether the caller wants an answer in a certain form: then no REPL is opened.
     pub fn asks_for_data(&self) -> bool {
         self.format.is_some() || self.output.is_some() || self.show_sql
     }
 
-    /// Options of one command inside a session: what the session says, unless the command says more.
-    pub fn within(mut self, session: &Globals) -> Self {
-        self.no_refresh |= session.no_refresh;
-        self.quiet |= session.quiet;
-        self.format = self.format.or(session.format);
-        self
+    /// Options of one command inside a session: what the session says, unless the command says more
+    /// about its answer.
+    pub fn within(self, session: &Globals) -> Self {
+        Self {
+            quiet: self.quiet || session.quiet,
+            no_refresh: self.no_refresh || session.no_refresh,
+            format: self.format.or(session.format),
+            output: self.output,
+            show_sql: self.show_sql,
+            ..session.clone()
+        }
+    }
+}
+
+/// Paths that are no Unicode go from process to process as well.
+mod any_path {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    pub fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+        path.as_ref().map(|path| path.as_os_str()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+        Ok(Option::<OsString>::deserialize(deserializer)?.map(PathBuf::from))
     }
 }
 
@@ -94,7 +133,11 @@ pub fn declarations() -> Vec<Arg> {
             .short('o')
             .value_parser(path()),
         option("memory", "SIZE", "Limit the memory of a query, as in 4G; default: half of the machine"),
-        option("timeout", "TIME", "Stop a query after this time, as in 30s; default: never"),
+        option(
+            "timeout",
+            "TIME",
+            "Stop a query after this time, as in 30s; default: never, but 10m for sql without a terminal",
+        ),
         flag("show-sql", "Print the SQL that answers the command instead of the answer"),
         flag("show-secrets", "Show secrets instead of masking them"),
         option("color", "WHEN", "Use colours; default: auto").value_parser(value_parser!(Colour)),
@@ -164,7 +207,8 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         _ => None,
     };
     let seconds = number.parse::<f64>().ok().zip(factor).map(|(number, factor)| number * factor);
-    let duration = seconds.filter(|s| *s > 0.0).and_then(|s| Duration::try_from_secs_f64(s).ok());
+    let duration =
+        seconds.filter(|s| *s > 0.0 && *s <= LONGEST_S).and_then(|s| Duration::try_from_secs_f64(s).ok());
     duration.ok_or_else(|| {
         UserError::usage(format!("\"{text}\" is no time")).hint("write it as 30s or 5m").into()
     })

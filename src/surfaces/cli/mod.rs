@@ -4,7 +4,7 @@ pub(super) mod args;
 mod best;
 mod canned;
 mod files;
-mod globals;
+pub(super) mod globals;
 mod history;
 pub(super) mod output;
 mod progress;
@@ -16,6 +16,7 @@ mod sql;
 
 use super::repl;
 use super::terminal::{Colour, Terminal};
+use super::worker::{self, Asker};
 use crate::engine::canned::{Canned, built_in};
 use crate::error::UserError;
 use crate::workspace::Workspace;
@@ -28,23 +29,26 @@ use std::ffi::OsString;
 use std::future::Future;
 use std::sync::Arc;
 
-pub(super) use sql::statement;
+pub(super) use sql::{request, run as run_sql, statement};
 
 /// Plans of deep queries recurse; the default of two megabytes overflows.
 const STACK_BYTES: usize = 16 << 20;
 
 /// Runs the command line of `argv` (program name first) and returns the exit code.
 pub fn run(argv: Vec<OsString>) -> u8 {
+    if worker::is_worker() {
+        return ended(on_big_stack(|| execute(worker::serve())), &Terminal::new(Colour::Auto, false));
+    }
     let parsed = match parse(argv) {
         Ok(parsed) => parsed,
         Err(code) => return code,
     };
     let terminal = parsed.globals.terminal();
-    let outcome = on_big_stack(move || execute(parsed));
-    match outcome {
-        Ok(()) => 0,
-        Err(error) => fail(&terminal, &error),
-    }
+    ended(on_big_stack(move || execute(main(parsed))), &terminal)
+}
+
+fn ended(outcome: Result<u8>, terminal: &Terminal) -> u8 {
+    outcome.unwrap_or_else(|error| fail(terminal, &error))
 }
 
 struct Parsed {
@@ -101,7 +105,7 @@ pub(super) fn user_error(error: &anyhow::Error) -> UserError {
     }
 }
 
-fn on_big_stack(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+fn on_big_stack(work: impl FnOnce() -> Result<u8> + Send + 'static) -> Result<u8> {
     let thread = std::thread::Builder::new().name("runq".to_owned()).stack_size(STACK_BYTES).spawn(work);
     match thread.context("cannot start a thread")?.join() {
         Ok(result) => result,
@@ -109,33 +113,42 @@ fn on_big_stack(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()
     }
 }
 
-fn execute(parsed: Parsed) -> Result<()> {
+fn execute(work: impl Future<Output = Result<u8>>) -> Result<u8> {
     // Waiting is all this thread does: queries run on the threads of the engine.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(main(parsed));
+    let result = runtime.block_on(work);
     // A refresh that was interrupted ends with the process; any instant is safe for the cache.
     runtime.shutdown_background();
     result
 }
 
-async fn main(parsed: Parsed) -> Result<()> {
+/// The exit code.
+async fn main(parsed: Parsed) -> Result<u8> {
     let Parsed { matches, globals, workspace } = parsed;
     let terminal = globals.terminal();
+    if let Some((sql::NAME, matches)) = matches.subcommand() {
+        // A process that asks opens neither logs nor cache.
+        let asker = Asker::default();
+        let code = interruptible(sql::run(&asker, &globals, &terminal, matches)).await?;
+        asker.finish().await;
+        return Ok(code);
+    }
     let workspace = match workspace {
         Some(workspace) => workspace,
         None => Workspace::open(globals.options())?,
     };
     let session = Session { workspace: Arc::new(workspace), globals, terminal };
-    match matches.subcommand() {
+    let answered = match matches.subcommand() {
         Some((name, matches)) => interruptible(command(&session, name, matches)).await,
         None if terminal.is_stdin && terminal.is_stdout && !session.globals.asks_for_data() => {
             repl::run(&session).await
         }
         None => interruptible(overview(&session)).await,
-    }
+    };
+    answered.map(|()| 0)
 }
 
 /// Runs to its end or to Ctrl-C.
@@ -146,7 +159,7 @@ pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> R
     }
 }
 
-/// Runs a subcommand. Each looks for changes first.
+/// Runs a subcommand but `sql`. Each looks for changes first.
 pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches) -> Result<()> {
     if name == "refresh" {
         return refresh::run(session, matches).await;
@@ -157,7 +170,6 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
     session.refresh().await?;
     match name {
         "schema" => schema::run(session, matches).await,
-        "sql" => sql::run(session, matches).await,
         "files" => files::run(session, matches).await,
         "latest" => show::latest(session).await,
         name => canned_command(session, find(session, name)?, matches).await,

@@ -67,12 +67,23 @@ fn format_of_file(file: &Path) -> Result<Format> {
     })
 }
 
+/// How much of an answer is written at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Rows that are shown on a screen; the rest is left out, and told.
+    pub screen_rows: u64,
+    /// Bytes that are written; an answer that is larger is an error.
+    pub bytes: u64,
+}
+
 /// What was written.
 pub struct Written {
     /// Rows.
     pub row_count: u64,
     /// Columns that held NaN, as a note.
     pub nan_note: Option<String>,
+    /// Whether rows were left out.
+    pub is_cut: bool,
 }
 
 /// An open place for one or more documents.
@@ -80,6 +91,7 @@ pub struct Sink {
     out: Pipe<Box<dyn Write + Send>>,
     plan: Plan,
     style: Style,
+    most_rows: u64,
     /// Temporary name and final name.
     rename: Option<(PathBuf, PathBuf)>,
 }
@@ -89,11 +101,11 @@ impl Sink {
     pub fn open(session: &Session) -> Result<Sink> {
         let plan = Plan::of(&session.globals, &session.terminal)?;
         let style = plan.style(&session.terminal);
-        let rename = plan.file.as_deref().filter(|file| is_replaceable(file)).map(|file| {
-            let mut name = file.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".{}.tmp", std::process::id()));
-            (file.with_file_name(name), file.to_owned())
-        });
+        let rename = plan
+            .file
+            .as_deref()
+            .filter(|file| is_replaceable(file))
+            .map(|file| (temporary_name(file, std::process::id()), file.to_owned()));
         let target = rename.as_ref().map(|(temporary, _)| temporary.as_path()).or(plan.file.as_deref());
         let writer: Box<dyn Write + Send> = match target {
             Some(file) => Box::new(BufWriter::new(
@@ -101,7 +113,16 @@ impl Sink {
             )),
             None => Box::new(BufWriter::new(io::stdout())),
         };
-        Ok(Sink { out: Pipe::new(writer), plan, style, rename })
+        Ok(Sink { out: Pipe::new(writer), plan, style, most_rows: u64::MAX, rename })
+    }
+
+    /// The same place, for an answer of any size.
+    pub fn bounded(mut self, bounds: Bounds, terminal: &Terminal) -> Sink {
+        self.out.set_most_bytes(bounds.bytes);
+        if self.plan.is_on_screen(terminal) {
+            self.most_rows = bounds.screen_rows;
+        }
+        self
     }
 
     /// Its format.
@@ -122,7 +143,7 @@ impl Sink {
 
     /// Writes an answer as one document.
     pub async fn answer(&mut self, answer: &mut Answer) -> Result<Written> {
-        let mut written = Written { row_count: 0, nan_note: None };
+        let mut written = Written { row_count: 0, nan_note: None, is_cut: false };
         let result = self.stream(answer, &mut written).await;
         self.unless_closed(result)?;
         Ok(written)
@@ -135,10 +156,13 @@ impl Sink {
         let schema = next.as_ref().map_or_else(|| SchemaRef::clone(&answer.schema), RecordBatch::schema);
         let mut render = report::open(self.plan.format, self.style, &schema, &mut self.out)?;
         while let Some(batch) = next {
+            let left = usize::try_from(self.most_rows - written.row_count).unwrap_or(usize::MAX);
+            written.is_cut = batch.num_rows() > left;
+            let batch = batch.slice(0, batch.num_rows().min(left));
             nan.add(&batch);
             written.row_count += batch.num_rows() as u64;
             render.write(&batch)?;
-            next = answer.stream.next().await.transpose()?;
+            next = if written.is_cut { None } else { answer.stream.next().await.transpose()? };
         }
         render.finish()?;
         written.nan_note = nan.note();
@@ -165,9 +189,12 @@ impl Sink {
 
     /// A reader who went away has seen enough.
     fn unless_closed(&self, result: Result<()>) -> Result<()> {
-        match self.out.is_closed() {
-            true => Ok(()),
-            false => result,
+        match (self.out.is_closed(), self.out.is_full()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(UserError::failed("the answer is larger than it may be")
+                .hint("ask for less, or raise --max-output of `runq sql`")
+                .into()),
+            (false, false) => result,
         }
     }
 }
@@ -186,9 +213,25 @@ fn is_replaceable(file: &Path) -> bool {
     std::fs::symlink_metadata(file).map_or(true, |metadata| metadata.is_file())
 }
 
+/// The name a file has until its answer is complete.
+pub fn temporary_name(file: &Path, process_id: u32) -> PathBuf {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{process_id}.tmp"));
+    file.with_file_name(name)
+}
+
 /// Writes an answer and its notes.
-pub async fn emit(session: &Session, mut answer: Answer) -> Result<Written> {
-    let mut sink = Sink::open(session)?;
+pub async fn emit(session: &Session, answer: Answer) -> Result<Written> {
+    emit_to(Sink::open(session)?, session, answer).await
+}
+
+/// Writes an answer that may be of any size, and its notes.
+pub async fn emit_bounded(session: &Session, answer: Answer, bounds: Bounds) -> Result<Written> {
+    let sink = Sink::open(session)?.bounded(bounds, &session.terminal);
+    emit_to(sink, session, answer).await
+}
+
+async fn emit_to(mut sink: Sink, session: &Session, mut answer: Answer) -> Result<Written> {
     let written = sink.answer(&mut answer).await?;
     sink.finish()?;
     answer.notes.iter().for_each(|note| session.terminal.note(note));
@@ -203,9 +246,9 @@ pub fn emit_batch(session: &Session, batch: &RecordBatch) -> Result<()> {
 }
 
 /// Writes text that is no table.
-pub fn emit_text(session: &Session, text: &str) -> Result<()> {
+pub fn emit_text(globals: &Globals, text: &str) -> Result<()> {
     let mut out = Pipe::new(io::stdout());
-    match &session.globals.output {
+    match &globals.output {
         Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display())),
         None => match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
             Err(_) if out.is_closed() => Ok(()),

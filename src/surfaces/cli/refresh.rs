@@ -41,7 +41,7 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<()> {
     }
     let outcome = session.refresh_now().await?;
     match Plan::of(&session.globals, &session.terminal)?.format {
-        Format::Table => output::emit_text(session, &sentence(&outcome)),
+        Format::Table => output::emit_text(&session.globals, &sentence(&outcome)),
         _ => output::emit_batch(session, &row(&outcome)?),
     }
 }

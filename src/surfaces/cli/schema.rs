@@ -36,7 +36,7 @@ pub async fn describe(session: &Session, table: Option<&str>) -> Result<()> {
     let tables = tables(session, names).await?;
     match session.globals.asks_for_data() {
         true => output::emit_batch(session, &rows(&tables)?),
-        false => output::emit_text(session, &lines(&tables)),
+        false => output::emit_text(&session.globals, &lines(&tables)),
     }
 }
 

@@ -150,6 +150,43 @@ fn the_format_follows_the_reader() {
 }
 
 #[test]
+fn statements_have_a_time_where_nobody_watches() {
+    let timeout = |words: &[&str], is_watched| {
+        let mut terminal = terminal(is_watched);
+        terminal.is_stderr = is_watched;
+        globals(words).for_sql(&terminal).timeout
+    };
+    assert_eq!(timeout(&[], true), None);
+    assert_eq!(timeout(&[], false), Some(Duration::from_secs(600)));
+    for is_watched in [true, false] {
+        assert_eq!(timeout(&["--timeout", "2h"], is_watched), Some(Duration::from_secs(7_200)));
+    }
+}
+
+#[test]
+fn commands_of_a_session_keep_its_place() {
+    let session = globals(&["-C", "here", "--memory", "1G", "--no-refresh", "--format", "md"]);
+    let within = globals(&["sql", "select 1", "-C", "there", "-o", "x.csv"]).within(&session);
+    assert_eq!(within.options().root, Some(PathBuf::from("here")));
+    assert_eq!(within.options().memory_bytes, Some(1 << 30));
+    assert_eq!((within.no_refresh, within.format), (true, Some(Format::Md)));
+    assert_eq!(within.output, Some(PathBuf::from("x.csv")));
+}
+
+#[cfg(unix)]
+#[test]
+fn options_go_to_another_process_as_they_are() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut words = vec![OsString::from("runq"), OsString::from("-C")];
+    words.extend([OsString::from_vec(vec![b'a', 0xff]), OsString::from("--memory"), OsString::from("1G")]);
+    let matches = args::command(built_in()).try_get_matches_from(words).unwrap();
+    let globals = Globals::of(&matches).unwrap();
+    let there: Globals = serde_json::from_str(&serde_json::to_string(&globals).unwrap()).unwrap();
+    assert_eq!(there.options().root, globals.options().root);
+    assert_eq!(format!("{there:?}"), format!("{globals:?}"));
+}
+
+#[test]
 fn sizes_and_times_have_units() {
     assert_eq!(parse_bytes("4G").unwrap(), 4 << 30);
     assert_eq!(parse_bytes("512MiB").unwrap(), 512 << 20);

@@ -4,7 +4,9 @@ mod command;
 mod complete;
 mod helper;
 
-use super::cli::{args, command as run_command, interruptible, output, schema, session::Session, user_error};
+use super::cli::{args, output, schema, session::Session};
+use super::cli::{command as run_command, interruptible, request, run_sql, user_error};
+use super::worker::Asker;
 use crate::error::UserError;
 use crate::report::Format;
 use anyhow::{Context, Result};
@@ -37,11 +39,14 @@ pub async fn run(session: &Session) -> Result<()> {
         }
     }
     repl.save_history();
+    repl.asker.finish().await;
     Ok(())
 }
 
 struct Repl {
     session: Session,
+    /// Runs the statements; it is there from the first one on.
+    asker: Asker,
     editor: Editor<Helper, FileHistory>,
     shows_timing: bool,
 }
@@ -60,13 +65,13 @@ impl Repl {
             // The first time there is none.
             let _ = editor.load_history(&file);
         }
-        Ok(Self { session: session.clone(), editor, shows_timing: false })
+        Ok(Self { session: session.clone(), asker: Asker::default(), editor, shows_timing: false })
     }
 
     fn greet(&self) -> Result<()> {
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("runq {version}: SQL until ;  \\d tables  \\? help  \\q quit\n");
-        output::emit_text(&self.session, &text)
+        output::emit_text(&self.session.globals, &text)
     }
 
     /// Refreshes, and learns the names for completion. A failure shows when a statement is run.
@@ -87,7 +92,9 @@ impl Repl {
         let started = Instant::now();
         match command {
             Command::Quit => return Ok(true),
-            Command::Help => output::emit_text(&self.session, &command::help(self.session.queries()))?,
+            Command::Help => {
+                output::emit_text(&self.session.globals, &command::help(self.session.queries()))?
+            }
             Command::Format(name) => self.set_format(name.as_deref())?,
             Command::Timing => self.shows_timing = !self.shows_timing,
             other => self.run(other).await?,
@@ -101,17 +108,18 @@ impl Repl {
     /// What asks the workspace. Ctrl-C stops it, not the program.
     async fn run(&mut self, command: Command) -> Result<()> {
         let session = self.session.clone();
+        let asker = &self.asker;
         let outcome = interruptible(async {
             match command {
                 Command::Describe(table) => {
                     session.refresh().await?;
                     schema::describe(&session, table.as_deref()).await
                 }
+                // The worker looks for changes, and has told of any error.
                 Command::Sql(text) => {
-                    session.refresh().await?;
-                    super::cli::statement(&session, &text).await
+                    asker.ask(&request(text, &session.globals, &session.terminal)).await.map(drop)
                 }
-                Command::Named(words) => named(&session, &words).await,
+                Command::Named(words) => named(&session, asker, &words).await,
                 _ => Ok(()),
             }
         });
@@ -126,7 +134,10 @@ impl Repl {
         let known = Format::ALL.map(Format::name);
         let Some(name) = name else {
             let format = self.session.globals.format.unwrap_or(Format::Table).name();
-            return output::emit_text(&self.session, &format!("{format} (of {})\n", known.join(", ")));
+            return output::emit_text(
+                &self.session.globals,
+                &format!("{format} (of {})\n", known.join(", ")),
+            );
         };
         let format = Format::from_name(name).filter(|format| !format.is_binary());
         let unknown = || UserError::usage(format!("no format \"{name}\" for a terminal"));
@@ -146,7 +157,7 @@ impl Repl {
 }
 
 /// A command of the command line, with its arguments and options.
-async fn named(session: &Session, words: &[String]) -> Result<()> {
+async fn named(session: &Session, asker: &Asker, words: &[String]) -> Result<()> {
     let argv = std::iter::once("runq".to_owned()).chain(words.iter().cloned());
     let matches = match args::command(session.queries()).try_get_matches_from(argv) {
         Ok(matches) => matches,
@@ -160,7 +171,10 @@ async fn named(session: &Session, words: &[String]) -> Result<()> {
     match matches.subcommand() {
         Some((name, inner)) => {
             let session = session.with_options_of(&matches)?;
-            run_command(&session, name, inner).await
+            match name {
+                "sql" => run_sql(asker, &session.globals, &session.terminal, inner).await.map(drop),
+                name => run_command(&session, name, inner).await,
+            }
         }
         None => Ok(()),
     }
