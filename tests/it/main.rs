@@ -10,3 +10,4 @@ mod ingest;
 mod readme;
 mod repl;
 mod tidy;
+mod unsafe_sql;
