@@ -5,6 +5,7 @@ pub mod compute;
 pub mod context;
 pub mod files;
 pub mod hints;
+mod reader;
 pub mod runs;
 pub mod scalar;
 pub mod secrets;
@@ -13,7 +14,7 @@ pub mod tables;
 
 use crate::error::UserError;
 use crate::records::Goal;
-use crate::store::{Catalog, Limits, Snapshot};
+use crate::store::{Catalog, Limits};
 use canned::{Canned, ParamType, ParamValue};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
@@ -26,8 +27,8 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
 use hints::Known;
 use runs::RunIndex;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
@@ -53,25 +54,41 @@ pub struct EngineOptions {
     pub below: Option<String>,
 }
 
-/// The tables at one instant, ready to be asked.
+/// The tables at one instant, ready to be asked. Clones share them; each has its own time to answer.
+#[derive(Clone)]
 pub struct Engine {
     ctx: SessionContext,
     deadline: Option<Deadline>,
     index: Arc<OnceLock<RunIndex>>,
+    best_runs: BestRuns,
 }
 
+/// Runs that were asked for as the best of a metric, by the word that was used.
+type BestRuns = Arc<Mutex<BTreeMap<String, String>>>;
+
 impl Engine {
-    /// Takes a snapshot and builds the tables over it.
+    /// Takes a snapshot; tables are planned when they are first asked for.
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn open(catalog: &Arc<dyn Catalog>, options: &EngineOptions) -> anyhow::Result<Self> {
-        let snapshot: Snapshot = catalog.snapshot()?;
-        let ctx = context::context(&snapshot, catalog, options).await?;
+        let ctx = context::context(&catalog.snapshot()?, catalog, options)?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
-        context::register_table_functions(&ctx, index.clone()).await?;
-        let deadline = options.timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
-        Ok(Self { ctx, deadline, index })
+        let best_runs = BestRuns::default();
+        let (runs, best) = (index.clone(), best_runs.clone());
+        let resolve = move |word: &str| match (locked(&best).get(word), runs.get()) {
+            (Some(run_id), _) => Ok(run_id.clone()),
+            (None, Some(runs)) => runs.resolve(word),
+            (None, None) => Ok(word.to_string()),
+        };
+        context::register_table_functions(&ctx, resolve).await?;
+        Ok(Self { ctx, deadline: None, index, best_runs }.within(options.timeout))
+    }
+
+    /// The same tables with the clock started anew.
+    pub fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.deadline = timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
+        self
     }
 
     /// The context, for plans and names.
@@ -90,6 +107,41 @@ impl Engine {
             let _ = self.index.set(loaded);
         }
         self.index.get().ok_or_else(|| anyhow::anyhow!("the runs could not be loaded"))
+    }
+
+    /// The id of the run a user means by `word`.
+    ///
+    /// # Errors
+    /// When no run, or more than one, goes by that word.
+    pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
+        let Some(metric) = word.strip_prefix(runs::BEST) else {
+            return Ok(self.runs().await?.resolve(word)?);
+        };
+        runs::check_metric(&self.ctx, metric).await?;
+        let run_id = runs::best_run(&self.ctx, metric).await?;
+        locked(&self.best_runs).insert(word.to_string(), run_id.clone());
+        Ok(run_id)
+    }
+
+    /// All metrics, in order.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub async fn metrics(&self) -> anyhow::Result<Vec<String>> {
+        runs::metrics(&self.ctx).await
+    }
+
+    /// Looks up the runs that the table functions of a statement name.
+    async fn look_up_runs(&self, sql: &str) -> anyhow::Result<()> {
+        if !mentions_table_function(sql) {
+            return Ok(());
+        }
+        self.runs().await?;
+        let words = sql.split('\'').filter(|word| word.starts_with(runs::BEST));
+        for word in words.collect::<BTreeSet<_>>() {
+            self.resolve_run(word).await?;
+        }
+        Ok(())
     }
 
     /// Tables and their columns.
@@ -132,9 +184,7 @@ impl Engine {
             let message = format!("the statement has {} bytes, more than {MAX_SQL_BYTES}", sql.len());
             return Err(UserError::usage(message).into());
         }
-        if mentions_table_function(sql) {
-            self.runs().await?;
-        }
+        self.look_up_runs(sql).await?;
         let (ctx, text) = (self.ctx.clone(), sql.to_string());
         let planned = async move { ctx.state().create_logical_plan(&text).await };
         let plan = match apart(self.deadline, planned).await? {
@@ -209,15 +259,19 @@ impl Engine {
             let Some(ParamValue::Text(word)) = values.get(&param.name).cloned() else { continue };
             match param.kind {
                 ParamType::Run => {
-                    let run_id = self.runs().await?.resolve(&word)?;
+                    let run_id = self.resolve_run(&word).await?;
                     values.insert(param.name.clone(), ParamValue::Text(run_id));
                 }
-                ParamType::Metric => self.runs().await?.check_metric(&word)?,
+                ParamType::Metric => runs::check_metric(&self.ctx, &word).await?,
                 _ => {}
             }
         }
         Ok(values)
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What went wrong, in the words of [`hints`], unless it is a [`UserError`] already.
