@@ -16,6 +16,7 @@ mod terminal;
 #[cfg(test)]
 mod testing;
 pub mod tfevents;
+pub mod tree;
 pub mod wandb;
 mod window;
 mod wire;
@@ -44,6 +45,13 @@ pub trait Source: Send + Sync {
     /// Whether a file may be one of ours by its path alone (relative to the root, `/` separated).
     /// Asked before the file is opened, for every file of the tree: it must be cheap.
     fn may_claim(&self, path: &str) -> bool;
+
+    /// Folders inside the folder `name` that need no look, as `files` in it show that it is of this
+    /// source and holds all of the run itself.
+    fn keeps_apart(&self, name: &str, files: &[String]) -> &'static [&'static str] {
+        let _ = (name, files);
+        &[]
+    }
 
     /// Judges a file by its first [`HEAD_BYTES`] bytes (`head` is the whole file when shorter).
     /// The verdict is remembered until the file changes identity, so it must depend on these bytes
