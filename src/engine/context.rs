@@ -2,6 +2,7 @@
 
 use super::reader::LocalFiles;
 use super::scalar::TextFunction;
+use super::sorted_aggregate::AggregateSorted;
 use super::system::{CatalogTable, SystemTable};
 use super::tables::{Part, StoredTable};
 use super::{EngineOptions, secrets};
@@ -93,7 +94,8 @@ fn bare(options: &EngineOptions) -> anyhow::Result<SessionState> {
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
         .build_arc()?;
     let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
-    Ok(builder.with_default_features().build())
+    let builder = builder.with_default_features().with_physical_optimizer_rule(Arc::new(AggregateSorted));
+    Ok(builder.build())
 }
 
 /// A context with a catalog of its own, in which `schema` is the only schema.
@@ -104,6 +106,13 @@ fn with_schema(state: SessionState, schema: Arc<dyn SchemaProvider>) -> anyhow::
     catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
     let builder = SessionStateBuilder::new_from_existing(state).with_catalog_list(Arc::new(catalogs));
     Ok(SessionContext::new_with_state(builder.build()))
+}
+
+/// The same tables and functions, read on one partition.
+pub fn on_one_partition(ctx: &SessionContext) -> SessionContext {
+    let mut state = ctx.state();
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    SessionContext::new_with_state(state)
 }
 
 /// The public tables. Each is planned when it is first asked for: a question names few of them.

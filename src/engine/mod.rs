@@ -9,19 +9,23 @@ mod reader;
 pub mod runs;
 pub mod scalar;
 pub mod secrets;
+mod sorted_aggregate;
 pub mod system;
 pub mod tables;
 
 use crate::error::UserError;
 use crate::records::Goal;
-use crate::store::{Catalog, Limits};
+use crate::records::schema::Table;
+use crate::store::{Catalog, Limits, Snapshot};
 use canned::{Canned, ParamType, ParamValue};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
@@ -30,6 +34,7 @@ use runs::RunIndex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use system::SystemTable;
 use tokio::runtime::Handle;
 
 /// Longest statement taken.
@@ -58,6 +63,11 @@ pub struct EngineOptions {
 #[derive(Clone)]
 pub struct Engine {
     ctx: SessionContext,
+    /// The same on one partition: for few rows more of them cost more than they save.
+    small: SessionContext,
+    /// Rows of each table.
+    row_counts: Arc<BTreeMap<&'static str, u64>>,
+    small_rows: u64,
     deadline: Option<Deadline>,
     index: Arc<OnceLock<RunIndex>>,
     best_runs: BestRuns,
@@ -72,7 +82,8 @@ impl Engine {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn open(catalog: &Arc<dyn Catalog>, options: &EngineOptions) -> anyhow::Result<Self> {
-        let ctx = context::context(&catalog.snapshot()?, catalog, options)?;
+        let snapshot = catalog.snapshot()?;
+        let ctx = context::context(&snapshot, catalog, options)?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
         let best_runs = BestRuns::default();
         let (runs, best) = (index.clone(), best_runs.clone());
@@ -82,7 +93,11 @@ impl Engine {
             (None, None) => Ok(word.to_string()),
         };
         context::register_table_functions(&ctx, resolve).await?;
-        Ok(Self { ctx, deadline: None, index, best_runs }.within(options.timeout))
+        let small = context::on_one_partition(&ctx);
+        let row_counts = Arc::new(row_counts(&snapshot));
+        let small_rows = options.limits.small_rows;
+        Ok(Self { ctx, small, row_counts, small_rows, deadline: None, index, best_runs }
+            .within(options.timeout))
     }
 
     /// The same tables with the clock started anew.
@@ -102,7 +117,7 @@ impl Engine {
     /// When a table cannot be read.
     pub async fn runs(&self) -> anyhow::Result<&RunIndex> {
         if self.index.get().is_none() {
-            let loaded = RunIndex::load(&self.ctx).await?;
+            let loaded = RunIndex::load(&self.small).await?;
             // Two callers may have loaded it; both read the same snapshot.
             let _ = self.index.set(loaded);
         }
@@ -117,8 +132,8 @@ impl Engine {
         let Some(metric) = word.strip_prefix(runs::BEST) else {
             return Ok(self.runs().await?.resolve(word)?);
         };
-        runs::check_metric(&self.ctx, metric).await?;
-        let run_id = runs::best_run(&self.ctx, metric).await?;
+        runs::check_metric(&self.small, metric).await?;
+        let run_id = runs::best_run(&self.small, metric).await?;
         locked(&self.best_runs).insert(word.to_string(), run_id.clone());
         Ok(run_id)
     }
@@ -128,7 +143,7 @@ impl Engine {
     /// # Errors
     /// When a table cannot be read.
     pub async fn metrics(&self) -> anyhow::Result<Vec<String>> {
-        runs::metrics(&self.ctx).await
+        runs::metrics(&self.small).await
     }
 
     /// Looks up the runs that the table functions of a statement name.
@@ -195,7 +210,21 @@ impl Engine {
             UserError::usage("only statements that read are allowed")
                 .hint("use select, with, explain, show or describe")
         })?;
-        Ok(self.ctx.execute_logical_plan(plan).await?)
+        let ctx = if self.scanned_rows(&plan)? < self.small_rows { &self.small } else { &self.ctx };
+        Ok(ctx.execute_logical_plan(plan).await?)
+    }
+
+    /// Rows of the tables that a plan reads, without regard to its filters.
+    fn scanned_rows(&self, plan: &LogicalPlan) -> Result<u64, DataFusionError> {
+        let mut rows = 0;
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                // A table function reads points that its name does not tell.
+                rows += self.row_counts.get(scan.table_name.table()).copied().unwrap_or(self.small_rows);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(rows)
     }
 
     /// Runs a planned statement; the stream ends with an error when the time is over.
@@ -262,12 +291,24 @@ impl Engine {
                     let run_id = self.resolve_run(&word).await?;
                     values.insert(param.name.clone(), ParamValue::Text(run_id));
                 }
-                ParamType::Metric => runs::check_metric(&self.ctx, &word).await?,
+                ParamType::Metric => runs::check_metric(&self.small, &word).await?,
                 _ => {}
             }
         }
         Ok(values)
     }
+}
+
+/// Rows in the files of each table; the tables of the cache about itself are small.
+fn row_counts(snapshot: &Snapshot) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<&'static str, u64> = SystemTable::ALL.map(|table| (table.name(), 0)).into();
+    for table in Table::ALL {
+        counts.insert(table.name(), snapshot.files_of(table).map(|file| file.row_count).sum());
+    }
+    for part in ["superseded", "internal"] {
+        counts.insert(part, counts.get(Table::Metrics.name()).copied().unwrap_or_default());
+    }
+    counts
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
