@@ -13,8 +13,8 @@ pub mod lines;
 pub mod rows;
 pub mod sidecar;
 mod terminal;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod testing;
 pub mod tfevents;
 pub mod wandb;
 mod window;
