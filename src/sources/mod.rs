@@ -1,7 +1,8 @@
 //! Every log format runq reads. A source recognises its files, groups them into runs and turns
 //! bytes into [`crate::records`]; it knows no Parquet and no SQL.
 //!
-//! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data`.
+//! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
+//! into `tests/fuzz`.
 
 pub mod axis;
 pub mod csv;
@@ -13,8 +14,8 @@ pub mod lines;
 pub mod rows;
 pub mod sidecar;
 mod terminal;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod testing;
 pub mod tfevents;
 pub mod tree;
 pub mod wandb;
