@@ -1,5 +1,6 @@
 -- summary: List metrics and the runs that logged them
 -- param: pattern text positional optional  Only metrics whose name contains this
+-- param: key text -k optional  Only the metric of this very name
 -- param: project text -p optional  Only runs of this project
 -- column: key  metric
 -- column: axis  what its step means
@@ -29,6 +30,7 @@ from summary
 join runs on runs.run_id = summary.run_id
 where runs.duplicate_of is null
   and ($project is null or runs.project = $project)
+  and ($key is null or summary.key = $key)
   and ($pattern is null or strpos(lower(summary.key), lower($pattern)) > 0)
 group by summary.key, summary.axis
 -- what the machine did comes after what the training did

@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 pub use crate::engine::compute::stacks_bytes;
 pub use crate::engine::files::TableFile;
@@ -54,6 +54,19 @@ pub struct Workspace {
     queries: Vec<Canned>,
     /// What could not be loaded on opening; told with each refresh.
     notes: Vec<String>,
+    kept: Mutex<Option<Kept>>,
+}
+
+/// An engine is asked so long after it was opened, at most: which run is still running depends on
+/// the clock.
+const ENGINE_AGE: Duration = Duration::from_secs(1);
+
+/// The engine of a catalog version.
+#[derive(Clone)]
+struct Kept {
+    version: i64,
+    at: Instant,
+    engine: Engine,
 }
 
 /// An open catalog and the folder it speaks of.
@@ -113,7 +126,15 @@ impl Workspace {
         let mut folders: Vec<PathBuf> = own.into_iter().chain(folders).collect();
         folders.dedup();
         let (queries, notes) = load_queries(&folders)?;
-        Ok(Self { place, settings, catalog: OnceLock::new(), options, queries, notes })
+        Ok(Self {
+            place,
+            settings,
+            catalog: OnceLock::new(),
+            options,
+            queries,
+            notes,
+            kept: Mutex::default(),
+        })
     }
 
     /// Opens the cache; `None` where there is none yet. Where the root cannot be written, the cache
@@ -280,7 +301,7 @@ impl Workspace {
     /// # Errors
     /// When no run, or more than one, goes by that word.
     pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
-        Ok(self.engine().await?.runs().await?.resolve(word)?)
+        self.engine().await?.resolve_run(word).await
     }
 
     /// The files of a table that count today (for `metrics`: those that `metrics` reads).
@@ -305,17 +326,35 @@ impl Workspace {
     /// When the catalog cannot be read.
     pub async fn names(&self) -> anyhow::Result<Names> {
         let engine = self.engine().await?;
-        let runs = engine.runs().await?;
-        let keys = runs.keys().into_iter().map(str::to_string).collect();
-        let ids = runs.ids().map(str::to_string).collect();
-        Ok(Names { tables: engine.tables().await?, functions: engine.functions(), keys, runs: ids })
+        Ok(Names {
+            tables: engine.tables().await?,
+            functions: engine.functions(),
+            keys: engine.metrics().await?,
+            runs: engine.runs().await?.ids().map(str::to_string).collect(),
+        })
     }
 
-    /// The tables as of now, for plans and ad-hoc work beyond the methods here.
+    /// The tables as of now, for plans and ad-hoc work beyond the methods here. Questions that follow
+    /// each other closely share them.
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
+        let version = self.catalog()?.version()?;
+        let known = self.kept().clone();
+        if let Some(kept) = known.filter(|kept| kept.version == version && kept.at.elapsed() < ENGINE_AGE) {
+            return Ok(kept.engine.within(self.options.timeout));
+        }
+        let engine = self.new_engine().await?;
+        *self.kept() = Some(Kept { version, at: Instant::now(), engine: engine.clone() });
+        Ok(engine)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn new_engine(&self) -> anyhow::Result<Engine> {
         let goals = self.settings.goals.iter().map(|(key, goal)| (key.clone(), (*goal).into())).collect();
         let options = EngineOptions {
             limits: self.options.limits,

@@ -379,14 +379,13 @@ fn placeholders(sql: &str) -> Vec<Placeholder> {
     let mut at = 0;
     while let Some(c) = sql[at..].chars().next() {
         let rest = &sql[at..];
-        let length = skipped(rest).unwrap_or(c.len_utf8());
-        if c == '$' && rest[1..].starts_with(is_identifier_start) {
+        let mut length = skipped(rest);
+        if length.is_none() && c == '$' && rest[1..].starts_with(is_identifier_start) {
             let end = rest[1..].find(|c| !is_identifier_part(c)).map_or(rest.len(), |index| index + 1);
             found.push(Placeholder { start: at, end: at + end, name: rest[1..end].to_owned() });
-            at += end;
-            continue;
+            length = Some(end);
         }
-        at += length;
+        at += length.unwrap_or(c.len_utf8());
     }
     found
 }
@@ -401,15 +400,20 @@ fn skipped(rest: &str) -> Option<usize> {
         [b'"', ..] => Some(after(1, "\"")),
         [b'-', b'-', ..] => Some(after(2, "\n")),
         [b'/', b'*', ..] => Some(after(2, "*/")),
+        // `$$text$$` and `$tag$text$tag$` are strings too.
+        [b'$', ..] => {
+            let tag = 1 + rest[1..].find(|c| !is_identifier_part(c))?;
+            rest[tag..].starts_with('$').then(|| after(tag + 1, &rest[..=tag]))
+        }
         _ => None,
     }
 }
 
-/// The text below the header, without spaces around and the semicolon at its end.
+/// The text below the header, without spaces around and semicolons at its end.
 fn statement(text: &str) -> &str {
     let header: usize =
         text.split_inclusive('\n').take_while(|line| line.starts_with("--")).map(str::len).sum();
-    text[header..].trim().trim_end_matches(';').trim_end()
+    text[header..].trim_start().trim_end_matches(|c: char| c == ';' || c.is_whitespace())
 }
 
 /// All values of a query: those given, checked against their types, and the defaults of the others.

@@ -1,67 +1,87 @@
 //! The DataFusion context of one question: options, functions, tables.
 
-use super::runs::RunIndex;
+use super::reader::LocalFiles;
 use super::scalar::TextFunction;
+use super::sorted_aggregate::AggregateSorted;
 use super::system::{CatalogTable, SystemTable};
 use super::tables::{Part, StoredTable};
 use super::{EngineOptions, guard, secrets};
+use crate::error::UserError;
 use crate::records::goal;
 use crate::records::schema::Table;
 use crate::store::{Catalog, Snapshot};
-use datafusion::catalog::TableProvider;
+use async_trait::async_trait;
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemoryCatalogProviderList,
+    MemorySchemaProvider, SchemaProvider, TableProvider,
+};
 use datafusion::datasource::ViewTable;
 use datafusion::error::DataFusionError;
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::memory_pool::FairSpillPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most that operators may put on disk when memory is short.
 const MAX_SPILL_BYTES: u64 = 20 << 30;
 
+/// Catalog and schema of the public tables.
+pub const CATALOG: &str = "runq";
+/// See [`CATALOG`].
+pub const SCHEMA: &str = "public";
+
 /// A context over what counts in `snapshot`.
 ///
 /// # Errors
-/// When the catalog cannot be read.
-pub async fn context(
+/// When the options cannot be met.
+pub fn context(
     snapshot: &Snapshot,
     catalog: &Arc<dyn Catalog>,
     options: &EngineOptions,
 ) -> anyhow::Result<SessionContext> {
-    let ctx = bare(options)?;
-    let views = bare(options)?;
-    views.register_udf(goal_function(options));
-    for table in Table::ALL {
-        let provider = StoredTable::new(table, Part::Counting, snapshot.clone());
-        views.register_table(table.name(), Arc::new(provider))?;
-    }
-    for (part, name) in [(Part::Superseded, "superseded"), (Part::Internal, "internal")] {
-        views.register_table(name, Arc::new(StoredTable::new(Table::Metrics, part, snapshot.clone())))?;
-    }
+    let state = bare(options)?;
+    let views = over_stored_tables(state.clone(), snapshot, options)?;
+    let mut tables = PublicTables::new(views, options);
     for table in SystemTable::ALL {
-        let provider = Arc::new(CatalogTable::new(table, catalog.clone(), options.below.clone()));
-        views.register_table(table.name(), provider.clone())?;
-        ctx.register_table(table.name(), provider)?;
+        let provider = CatalogTable::new(table, catalog.clone(), options.below.clone());
+        tables.add(table.name(), Arc::new(provider))?;
     }
-    if !options.show_secrets {
-        views.register_udf(mask_function("mask_value", 2));
-        views.register_udf(mask_function("mask_args", 1));
-    }
-    for (name, sql) in definitions(options) {
-        let sql = narrowed(sql, options);
-        let plan = views.sql(&sql).await?.into_unoptimized_plan();
-        ctx.register_table(name, Arc::new(ViewTable::new(plan, Some(sql))))?;
-    }
+    let ctx = with_schema(state, Arc::new(tables))?;
     runq_udfs::register_all(&ctx);
     Ok(ctx)
 }
 
-fn bare(options: &EngineOptions) -> anyhow::Result<SessionContext> {
+/// The stored tables as they are, and the functions that only the definitions of the public ones need.
+fn over_stored_tables(
+    state: SessionState,
+    snapshot: &Snapshot,
+    options: &EngineOptions,
+) -> anyhow::Result<SessionContext> {
+    let ctx = with_schema(state, Arc::new(MemorySchemaProvider::new()))?;
+    ctx.register_udf(goal_function(options));
+    if !options.show_secrets {
+        ctx.register_udf(mask_function("mask_value", 2));
+        ctx.register_udf(mask_function("mask_args", 1));
+    }
+    let files = Arc::new(LocalFiles::default());
+    let stored = |table, part| Arc::new(StoredTable::new(table, part, snapshot.clone(), files.clone()));
+    for table in Table::ALL {
+        ctx.register_table(table.name(), stored(table, Part::Counting))?;
+    }
+    ctx.register_table("superseded", stored(Table::Metrics, Part::Superseded))?;
+    ctx.register_table("internal", stored(Table::Metrics, Part::Internal))?;
+    Ok(ctx)
+}
+
+fn bare(options: &EngineOptions) -> anyhow::Result<SessionState> {
     let mut config = SessionConfig::new()
         .with_information_schema(true)
-        .with_default_catalog_and_schema("runq", "public")
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
         .with_batch_size(options.limits.batch_rows)
         .set_bool("datafusion.execution.parquet.pushdown_filters", true)
         .set_bool("datafusion.execution.parquet.reorder_filters", true)
@@ -76,12 +96,78 @@ fn bare(options: &EngineOptions) -> anyhow::Result<SessionContext> {
         .with_memory_pool(Arc::new(FairSpillPool::new(options.memory_bytes)))
         .with_max_temp_directory_size(MAX_SPILL_BYTES)
         .build_arc()?;
-    let state = SessionStateBuilder::new()
-        .with_config(config)
-        .with_runtime_env(runtime)
-        .with_default_features()
-        .build();
-    Ok(SessionContext::new_with_state(state))
+    let builder = SessionStateBuilder::new().with_config(config).with_runtime_env(runtime);
+    let builder = builder.with_default_features().with_physical_optimizer_rule(Arc::new(AggregateSorted));
+    Ok(builder.build())
+}
+
+/// A context with a catalog of its own, in which `schema` is the only schema.
+fn with_schema(state: SessionState, schema: Arc<dyn SchemaProvider>) -> anyhow::Result<SessionContext> {
+    let catalog = MemoryCatalogProvider::new();
+    catalog.register_schema(SCHEMA, schema)?;
+    let catalogs = MemoryCatalogProviderList::new();
+    catalogs.register_catalog(CATALOG.into(), Arc::new(catalog));
+    let builder = SessionStateBuilder::new_from_existing(state).with_catalog_list(Arc::new(catalogs));
+    Ok(SessionContext::new_with_state(builder.build()))
+}
+
+/// The same tables and functions, read on one partition.
+pub fn on_one_partition(ctx: &SessionContext) -> SessionContext {
+    let mut state = ctx.state();
+    state.config_mut().options_mut().execution.target_partitions = 1;
+    SessionContext::new_with_state(state)
+}
+
+/// The public tables. Each is planned when it is first asked for: a question names few of them.
+struct PublicTables {
+    views: SessionContext,
+    definitions: BTreeMap<&'static str, String>,
+    tables: Mutex<HashMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl PublicTables {
+    fn new(views: SessionContext, options: &EngineOptions) -> Self {
+        let definitions = definitions(options).into_iter().map(|(name, sql)| (name, narrowed(sql, options)));
+        Self { views, definitions: definitions.collect(), tables: Mutex::default() }
+    }
+
+    /// A table that needs no definition; the definitions of others may name it.
+    fn add(&mut self, name: &str, table: Arc<dyn TableProvider>) -> anyhow::Result<()> {
+        self.views.register_table(name, table.clone())?;
+        self.tables().insert(name.to_string(), table);
+        Ok(())
+    }
+
+    fn tables(&self) -> MutexGuard<'_, HashMap<String, Arc<dyn TableProvider>>> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for PublicTables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.definitions.keys()).finish()
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for PublicTables {
+    fn table_names(&self) -> Vec<String> {
+        let system = SystemTable::ALL.into_iter().map(SystemTable::name);
+        self.definitions.keys().copied().chain(system).map(str::to_string).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, DataFusionError> {
+        let known = self.tables().get(name).cloned();
+        let Some(sql) = self.definitions.get(name).filter(|_| known.is_none()) else { return Ok(known) };
+        let plan = self.views.sql(sql).await?.into_unoptimized_plan();
+        let view: Arc<dyn TableProvider> = Arc::new(ViewTable::new(plan, Some(sql.clone())));
+        self.tables().insert(name.to_string(), view.clone());
+        Ok(Some(view))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.definitions.contains_key(name) || self.tables().contains_key(name)
+    }
 }
 
 /// The public tables, over the stored ones.
@@ -175,19 +261,16 @@ fn mask_function(name: &'static str, arguments: usize) -> ScalarUDF {
     .into()
 }
 
-/// Registers `history` and `wide` over the points that count.
+/// Registers `history` and `wide` over the points that count; `resolve` finds the run a word means.
 ///
 /// # Errors
 /// When the view over the points cannot be built.
 pub async fn register_table_functions(
     ctx: &SessionContext,
-    runs: Arc<OnceLock<RunIndex>>,
+    resolve: impl Fn(&str) -> Result<String, UserError> + Send + Sync + 'static,
 ) -> anyhow::Result<()> {
     let points: Arc<dyn TableProvider> = ctx.table_provider("metrics").await?;
-    let resolve = move |word: &str| match runs.get() {
-        Some(runs) => runs.resolve(word).map_err(|error| DataFusionError::External(Box::new(error))),
-        None => Ok(word.to_string()),
-    };
+    let resolve = move |word: &str| resolve(word).map_err(|error| DataFusionError::External(Box::new(error)));
     runq_udfs::register_table_functions(ctx, points, Arc::new(resolve));
     Ok(())
 }

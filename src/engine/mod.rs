@@ -8,29 +8,35 @@ pub mod files;
 mod functions;
 mod guard;
 pub mod hints;
+mod reader;
 pub mod runs;
 pub mod scalar;
 pub mod secrets;
+mod sorted_aggregate;
 pub mod system;
 pub mod tables;
 
 use crate::error::UserError;
 use crate::records::Goal;
+use crate::records::schema::Table;
 use crate::store::{Catalog, Limits, Snapshot};
 use canned::{Canned, ParamType, ParamValue};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
 use hints::Known;
 use runs::RunIndex;
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
+use system::SystemTable;
 use tokio::runtime::Handle;
 
 /// What a question may use and how the tables look.
@@ -52,26 +58,52 @@ pub struct EngineOptions {
     pub below: Option<String>,
 }
 
-/// The tables at one instant, ready to be asked.
+/// The tables at one instant, ready to be asked. Clones share them; each has its own time to answer.
+#[derive(Clone)]
 pub struct Engine {
     ctx: SessionContext,
+    /// The same on one partition: for few rows more of them cost more than they save.
+    small: SessionContext,
+    /// Rows of each table.
+    row_counts: Arc<BTreeMap<&'static str, u64>>,
+    small_rows: u64,
     deadline: Option<Deadline>,
     index: Arc<OnceLock<RunIndex>>,
+    best_runs: BestRuns,
 }
 
+/// Runs that were asked for as the best of a metric, by the word that was used.
+type BestRuns = Arc<Mutex<BTreeMap<String, String>>>;
+
 impl Engine {
-    /// Takes a snapshot and builds the tables over it.
+    /// Takes a snapshot; tables are planned when they are first asked for.
     ///
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn open(catalog: &Arc<dyn Catalog>, options: &EngineOptions) -> anyhow::Result<Self> {
-        let snapshot: Snapshot = catalog.snapshot()?;
-        let ctx = context::context(&snapshot, catalog, options).await?;
+        let snapshot = catalog.snapshot()?;
+        let ctx = context::context(&snapshot, catalog, options)?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
-        context::register_table_functions(&ctx, index.clone()).await?;
+        let best_runs = BestRuns::default();
+        let (runs, best) = (index.clone(), best_runs.clone());
+        let resolve = move |word: &str| match (locked(&best).get(word), runs.get()) {
+            (Some(run_id), _) => Ok(run_id.clone()),
+            (None, Some(runs)) => runs.resolve(word),
+            (None, None) => Ok(word.to_string()),
+        };
+        context::register_table_functions(&ctx, resolve).await?;
         functions::restrict(&ctx);
-        let deadline = options.timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
-        Ok(Self { ctx, deadline, index })
+        let small = context::on_one_partition(&ctx);
+        let row_counts = Arc::new(row_counts(&snapshot));
+        let small_rows = options.limits.small_rows;
+        Ok(Self { ctx, small, row_counts, small_rows, deadline: None, index, best_runs }
+            .within(options.timeout))
+    }
+
+    /// The same tables with the clock started anew.
+    pub fn within(mut self, timeout: Option<Duration>) -> Self {
+        self.deadline = timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
+        self
     }
 
     /// The context, for plans and names.
@@ -85,11 +117,46 @@ impl Engine {
     /// When a table cannot be read.
     pub async fn runs(&self) -> anyhow::Result<&RunIndex> {
         if self.index.get().is_none() {
-            let loaded = RunIndex::load(&self.ctx).await?;
+            let loaded = RunIndex::load(&self.small).await?;
             // Two callers may have loaded it; both read the same snapshot.
             let _ = self.index.set(loaded);
         }
         self.index.get().ok_or_else(|| anyhow::anyhow!("the runs could not be loaded"))
+    }
+
+    /// The id of the run a user means by `word`.
+    ///
+    /// # Errors
+    /// When no run, or more than one, goes by that word.
+    pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
+        let Some(metric) = word.strip_prefix(runs::BEST) else {
+            return Ok(self.runs().await?.resolve(word)?);
+        };
+        runs::check_metric(&self.small, metric).await?;
+        let run_id = runs::best_run(&self.small, metric).await?;
+        locked(&self.best_runs).insert(word.to_string(), run_id.clone());
+        Ok(run_id)
+    }
+
+    /// All metrics, in order.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub async fn metrics(&self) -> anyhow::Result<Vec<String>> {
+        runs::metrics(&self.small).await
+    }
+
+    /// Looks up the runs that the table functions of a statement name.
+    async fn look_up_runs(&self, sql: &str) -> anyhow::Result<()> {
+        if !mentions_table_function(sql) {
+            return Ok(());
+        }
+        self.runs().await?;
+        let words = sql.split('\'').filter(|word| word.starts_with(runs::BEST));
+        for word in words.collect::<BTreeSet<_>>() {
+            self.resolve_run(word).await?;
+        }
+        Ok(())
     }
 
     /// Tables and their columns.
@@ -129,16 +196,28 @@ impl Engine {
     /// When it is none, or names what is not there.
     pub async fn plan(&self, sql: &str) -> anyhow::Result<DataFrame> {
         guard::check_text(sql)?;
-        if mentions_table_function(sql) {
-            self.runs().await?;
-        }
+        self.look_up_runs(sql).await?;
         let (ctx, text) = (self.ctx.clone(), sql.to_string());
         let planned = async move { guard::plan(&ctx.state(), &text).await };
         let plan = match apart(self.deadline, planned).await? {
             Ok(plan) => plan,
             Err(error) => return Err(self.explained(&error).await?.into()),
         };
-        Ok(self.ctx.execute_logical_plan(plan).await?)
+        let ctx = if self.scanned_rows(&plan)? < self.small_rows { &self.small } else { &self.ctx };
+        Ok(ctx.execute_logical_plan(plan).await?)
+    }
+
+    /// Rows of the tables that a plan reads, without regard to its filters.
+    fn scanned_rows(&self, plan: &LogicalPlan) -> Result<u64, DataFusionError> {
+        let mut rows = 0;
+        plan.apply_with_subqueries(|node| {
+            if let LogicalPlan::TableScan(scan) = node {
+                // A table function reads points that its name does not tell.
+                rows += self.row_counts.get(scan.table_name.table()).copied().unwrap_or(self.small_rows);
+            }
+            Ok(TreeNodeRecursion::Continue)
+        })?;
+        Ok(rows)
     }
 
     /// Runs a planned statement; the stream ends with an error when the time is over.
@@ -202,15 +281,31 @@ impl Engine {
             let Some(ParamValue::Text(word)) = values.get(&param.name).cloned() else { continue };
             match param.kind {
                 ParamType::Run => {
-                    let run_id = self.runs().await?.resolve(&word)?;
+                    let run_id = self.resolve_run(&word).await?;
                     values.insert(param.name.clone(), ParamValue::Text(run_id));
                 }
-                ParamType::Metric => self.runs().await?.check_metric(&word)?,
+                ParamType::Metric => runs::check_metric(&self.small, &word).await?,
                 _ => {}
             }
         }
         Ok(values)
     }
+}
+
+/// Rows in the files of each table; the tables of the cache about itself are small.
+fn row_counts(snapshot: &Snapshot) -> BTreeMap<&'static str, u64> {
+    let mut counts: BTreeMap<&'static str, u64> = SystemTable::ALL.map(|table| (table.name(), 0)).into();
+    for table in Table::ALL {
+        counts.insert(table.name(), snapshot.files_of(table).map(|file| file.row_count).sum());
+    }
+    for part in ["superseded", "internal"] {
+        counts.insert(part, counts.get(Table::Metrics.name()).copied().unwrap_or_default());
+    }
+    counts
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What went wrong, in the words of [`hints`], unless it is a [`UserError`] already.

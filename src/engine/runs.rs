@@ -1,5 +1,6 @@
 //! Naming a run: id, unique prefix, name, `@latest`, `@latest~1`, `@best:METRIC`.
 
+use super::canned::quoted;
 use crate::error::{UserError, nearest};
 use crate::records::Goal;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
@@ -19,24 +20,24 @@ struct Named {
 #[derive(Debug, Clone, PartialEq)]
 struct Best {
     run_id: String,
-    key: String,
     goal: Option<Goal>,
     value: Option<f64>,
 }
 
-/// All runs, newest first, and the best values of their metrics: of one metric those at earlier
-/// steps first, duplicates last.
+/// The prefix of "the run with the best value of a metric".
+pub const BEST: &str = "@best:";
+
+/// All runs, newest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunIndex {
     runs: Vec<Named>,
-    best: Vec<Best>,
 }
 
 impl RunIndex {
-    /// Reads the tables `runs` and `summary`.
+    /// Reads the table `runs`.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// When it cannot be read.
     pub async fn load(ctx: &SessionContext) -> anyhow::Result<Self> {
         let runs = ctx
             .sql(
@@ -46,27 +47,16 @@ impl RunIndex {
             .await?
             .collect()
             .await?;
-        let best = ctx
-            .sql(
-                "select s.run_id, s.key, s.goal, s.best from summary s join runs r on r.run_id = s.run_id
-                 order by s.key, r.duplicate_of is not null, s.best_step, s.run_id",
-            )
-            .await?
-            .collect()
-            .await?;
-        Ok(Self { runs: runs.iter().flat_map(named).collect(), best: best.iter().flat_map(bests).collect() })
+        Ok(Self { runs: runs.iter().flat_map(named).collect() })
     }
 
-    /// The id of the run a user means.
+    /// The id of the run a user means by anything but [`BEST`].
     ///
     /// # Errors
     /// When no run, or more than one, goes by that word.
     pub fn resolve(&self, word: &str) -> Result<String, UserError> {
         if let Some(back) = word.strip_prefix("@latest") {
             return self.latest(word, back);
-        }
-        if let Some(metric) = word.strip_prefix("@best:") {
-            return self.best(metric);
         }
         let exact = self.runs.iter().find(|run| run.run_id == word);
         if let Some(run) = exact {
@@ -97,51 +87,6 @@ impl RunIndex {
             .ok_or_else(|| UserError::failed(format!("run \"{word}\" not found: there are {count} runs")))
     }
 
-    fn best(&self, metric: &str) -> Result<String, UserError> {
-        self.check_metric(metric)?;
-        let rows = self.best.iter().filter(|best| best.key == metric);
-        let goals: BTreeSet<Option<&str>> = rows.clone().map(|best| best.goal.map(Goal::as_str)).collect();
-        let agreed = if goals.len() == 1 { rows.clone().find_map(|best| best.goal) } else { None };
-        let Some(goal) = agreed else {
-            return Err(UserError::usage(format!("no goal known for \"{metric}\""))
-                .hint("set it in runq.toml, under [goals]"));
-        };
-        let better = |a: &f64, b: &f64| if goal == Goal::Min { a < b } else { a > b };
-        let mut winner: Option<(&str, f64)> = None;
-        for (run_id, value) in rows.filter_map(|best| Some((best.run_id.as_str(), best.value?))) {
-            if winner.is_none_or(|(_, known)| better(&value, &known)) {
-                winner = Some((run_id, value));
-            }
-        }
-        winner
-            .map(|(run_id, _)| run_id.to_string())
-            .ok_or_else(|| UserError::failed(format!("no run has a finite value of \"{metric}\"")))
-    }
-
-    /// Whether any run logged the metric.
-    ///
-    /// # Errors
-    /// Naming the nearest metrics when none did.
-    pub fn check_metric(&self, metric: &str) -> Result<(), UserError> {
-        let keys = self.keys();
-        if keys.contains(metric) {
-            return Ok(());
-        }
-        let error = UserError::failed(format!("metric \"{metric}\" not found"));
-        Err(match nearest(metric, keys.iter().copied(), 5).as_slice() {
-            _ if keys.is_empty() => {
-                error.hint("no metrics were found: `runq refresh --explain` tells why files were left")
-            }
-            [] => error.hint(format!("metrics: {}", list(keys.iter().copied(), 20))),
-            near => error.hint(format!("did you mean {}?", list(near.iter().copied(), 5))),
-        })
-    }
-
-    /// All metrics.
-    pub fn keys(&self) -> BTreeSet<&str> {
-        self.best.iter().map(|best| best.key.as_str()).collect()
-    }
-
     /// All run ids, newest first.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         self.runs.iter().map(|run| run.run_id.as_str())
@@ -156,6 +101,76 @@ impl RunIndex {
             [] => error.hint(format!("runs: {}", list(self.ids(), 10))),
             near => error.hint(format!("did you mean {}?", list(near.iter().copied(), 5))),
         }
+    }
+}
+
+/// The run with the best value of a metric: at equal values the one that had it at an earlier step.
+///
+/// # Errors
+/// When no goal is known, or no run has a finite value.
+pub async fn best_run(ctx: &SessionContext, metric: &str) -> anyhow::Result<String> {
+    let rows = ctx
+        .sql(&format!(
+            "select s.run_id, s.goal, s.best from summary s join runs r on r.run_id = s.run_id where s.key = {}
+             order by r.duplicate_of is not null, s.best_step, s.run_id",
+            quoted(metric)
+        ))
+        .await?
+        .collect()
+        .await?;
+    Ok(best_of(metric, &rows.iter().flat_map(bests).collect::<Vec<_>>())?)
+}
+
+fn best_of(metric: &str, rows: &[Best]) -> Result<String, UserError> {
+    let goals: BTreeSet<Option<&str>> = rows.iter().map(|best| best.goal.map(Goal::as_str)).collect();
+    let agreed = if goals.len() == 1 { rows.iter().find_map(|best| best.goal) } else { None };
+    let Some(goal) = agreed else {
+        return Err(UserError::usage(format!("no goal known for \"{metric}\""))
+            .hint("set it in runq.toml, under [goals]"));
+    };
+    let better = |a: f64, b: f64| if goal == Goal::Min { a < b } else { a > b };
+    let mut winner: Option<(&str, f64)> = None;
+    for (run_id, value) in rows.iter().filter_map(|best| Some((best.run_id.as_str(), best.value?))) {
+        if winner.is_none_or(|(_, known)| better(value, known)) {
+            winner = Some((run_id, value));
+        }
+    }
+    winner
+        .map(|(run_id, _)| run_id.to_string())
+        .ok_or_else(|| UserError::failed(format!("no run has a finite value of \"{metric}\"")))
+}
+
+/// All metrics, in order.
+///
+/// # Errors
+/// When the table `summary` cannot be read.
+pub async fn metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
+    let rows = ctx.sql("select distinct key from summary order by key").await?.collect().await?;
+    Ok(rows.iter().flat_map(|batch| texts(batch, 0)).flatten().collect())
+}
+
+/// Whether any run logged the metric.
+///
+/// # Errors
+/// Naming the nearest metrics when none did.
+pub async fn check_metric(ctx: &SessionContext, metric: &str) -> anyhow::Result<()> {
+    let sql = format!("select 1 from summary where key = {} limit 1", quoted(metric));
+    let rows = ctx.sql(&sql).await?.collect().await?;
+    match rows.iter().any(|batch| batch.num_rows() > 0) {
+        true => Ok(()),
+        false => Err(no_metric(metric, &metrics(ctx).await?).into()),
+    }
+}
+
+fn no_metric(metric: &str, known: &[String]) -> UserError {
+    let keys = || known.iter().map(String::as_str);
+    let error = UserError::failed(format!("metric \"{metric}\" not found"));
+    match nearest(metric, keys(), 5).as_slice() {
+        _ if known.is_empty() => {
+            error.hint("no metrics were found: `runq refresh --explain` tells why files were left")
+        }
+        [] => error.hint(format!("metrics: {}", list(keys(), 20))),
+        near => error.hint(format!("did you mean {}?", list(near.iter().copied(), 5))),
     }
 }
 
@@ -191,8 +206,8 @@ fn named(batch: &RecordBatch) -> Vec<Named> {
 }
 
 fn bests(batch: &RecordBatch) -> Vec<Best> {
-    let (runs, keys, goals) = (texts(batch, 0), texts(batch, 1), texts(batch, 2));
-    let values = batch.column(3).as_primitive_opt::<Float64Type>();
+    let (runs, goals) = (texts(batch, 0), texts(batch, 1));
+    let values = batch.column(2).as_primitive_opt::<Float64Type>();
     (0..batch.num_rows())
         .filter_map(|i| {
             let goal = match goals[i].as_deref() {
@@ -201,7 +216,7 @@ fn bests(batch: &RecordBatch) -> Vec<Best> {
                 _ => None,
             };
             let value = values.filter(|values| values.is_valid(i)).map(|values| values.value(i));
-            Some(Best { run_id: runs[i].clone()?, key: keys[i].clone()?, goal, value })
+            Some(Best { run_id: runs[i].clone()?, goal, value })
         })
         .collect()
 }
@@ -217,16 +232,7 @@ mod tests {
             name: Some(name.into()),
             is_duplicate: false,
         };
-        let best = |run_id: &str, value: Option<f64>| Best {
-            run_id: run_id.into(),
-            key: "val_loss".into(),
-            goal: Some(Goal::Min),
-            value,
-        };
-        RunIndex {
-            runs: vec![run("abx1", "newest"), run("abx2", "twin"), run("zz9", "twin")],
-            best: vec![best("abx1", None), best("abx2", Some(0.5)), best("zz9", Some(0.5))],
-        }
+        RunIndex { runs: vec![run("abx1", "newest"), run("abx2", "twin"), run("zz9", "twin")] }
     }
 
     #[test]
@@ -238,13 +244,28 @@ mod tests {
         assert_eq!(resolve("newest").unwrap(), "abx1");
         assert_eq!(resolve("@latest").unwrap(), "abx1");
         assert_eq!(resolve("@latest~2").unwrap(), "zz9");
-        assert_eq!(resolve("@best:val_loss").unwrap(), "abx2");
         assert_eq!(resolve("abx").unwrap_err(), "run \"abx\" is ambiguous: 2 runs");
         assert_eq!(resolve("twin").unwrap_err(), "run \"twin\" is ambiguous: 2 runs");
         assert_eq!(resolve("@latest~3").unwrap_err(), "run \"@latest~3\" not found: there are 3 runs");
         let error = index.resolve("abx3x").unwrap_err();
         assert_eq!(error.message, "run \"abx3x\" not found");
         assert!(error.hint.unwrap().contains("abx1"));
-        assert!(index.check_metric("val/loss").unwrap_err().hint.unwrap().contains("val_loss"));
+        assert!(no_metric("val/loss", &["val_loss".into()]).hint.unwrap().contains("val_loss"));
+    }
+
+    #[test]
+    fn the_best_run_has_a_finite_value_and_had_it_first() {
+        let best = |run_id: &str, goal: Option<Goal>, value: Option<f64>| Best {
+            run_id: run_id.into(),
+            goal,
+            value,
+        };
+        let min = Some(Goal::Min);
+        let rows = [best("a", min, None), best("b", min, Some(0.5)), best("c", min, Some(0.5))];
+        assert_eq!(best_of("loss", &rows).unwrap(), "b");
+        let error = best_of("loss", &rows[..1]).unwrap_err();
+        assert_eq!(error.message, "no run has a finite value of \"loss\"");
+        let error = best_of("x", &[best("a", None, Some(1.0))]).unwrap_err();
+        assert_eq!(error.message, "no goal known for \"x\"");
     }
 }

@@ -1,6 +1,6 @@
 //! A scalar function over texts, for the few that the tables themselves need.
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, StringViewArray, StringViewBuilder};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::{Result, exec_err};
@@ -75,11 +75,22 @@ impl ScalarUDFImpl for TextFunction {
             }
         }
         let rows = columns.first().map_or(args.number_rows, |column| column.len());
-        let cell = |row: usize| {
-            let texts: Vec<Option<&str>> =
-                columns.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect();
-            (self.body)(&texts)
+        let texts_of = |row: usize| -> Vec<Option<&str>> {
+            columns.iter().map(|column| column.is_valid(row).then(|| column.value(row))).collect()
         };
-        Ok(ColumnarValue::Array(Arc::new((0..rows).map(cell).collect::<StringViewArray>())))
+        let mut builder = StringViewBuilder::with_capacity(rows);
+        // Tables are sorted: equal texts follow each other.
+        let mut last: Option<(Vec<Option<&str>>, Option<String>)> = None;
+        for row in 0..rows {
+            let texts = texts_of(row);
+            let known = last.take().filter(|(known, _)| *known == texts);
+            let (texts, result) = known.unwrap_or_else(|| {
+                let result = (self.body)(&texts);
+                (texts, result)
+            });
+            builder.append_option(result.as_deref());
+            last = Some((texts, result));
+        }
+        Ok(ColumnarValue::Array(Arc::new(builder.finish())))
     }
 }

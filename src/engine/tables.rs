@@ -5,6 +5,7 @@
 //! are hidden they are stated as estimates, and the row selection travels with the file. No bounds
 //! are stated for columns that can hold NaN: engines leave it out of statistics and believe them.
 
+use super::reader::LocalFiles;
 use crate::records::schema::Table;
 use crate::store::rows::RowSet;
 use crate::store::{FileClass, FileRecord, Snapshot};
@@ -52,12 +53,13 @@ pub struct StoredTable {
     part: Part,
     schema: SchemaRef,
     snapshot: Snapshot,
+    files: Arc<LocalFiles>,
 }
 
 impl StoredTable {
-    /// The rows `part` of `table` in `snapshot`.
-    pub fn new(table: Table, part: Part, snapshot: Snapshot) -> Self {
-        Self { table, part, schema: read_schema(table), snapshot }
+    /// The rows `part` of `table` in `snapshot`, whose files are read through `files`.
+    pub fn new(table: Table, part: Part, snapshot: Snapshot, files: Arc<LocalFiles>) -> Self {
+        Self { table, part, schema: read_schema(table), snapshot, files }
     }
 
     /// Files that hold such rows, with the selection that reads just them.
@@ -281,6 +283,7 @@ impl TableProvider for StoredTable {
         let (groups, ordering) = self.groups(files, state.config().target_partitions())?;
         let mut source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_parquet_file_reader_factory(self.files.clone())
             .with_pushdown_filters(true)
             .with_enable_page_index(true);
         if let Some(predicate) = predicate {

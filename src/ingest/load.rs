@@ -232,7 +232,8 @@ impl Loader<'_> {
 /// # Errors
 /// When it cannot be read or is none.
 pub fn read_config(path: &Path, name: &str) -> anyhow::Result<(Config, u64)> {
-    let bytes = std::fs::read(path)?;
+    let mut bytes = Vec::new();
+    File::open(path)?.take(sidecar::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     let values = sidecar::read_config(name, &bytes)?;
     let config = values.into_iter().map(|(key, value)| (key, (value.text, value.number))).collect();
     Ok((config, bytes.len() as u64))

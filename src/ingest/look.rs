@@ -3,15 +3,16 @@
 use super::Progress;
 use super::load;
 use crate::sources::discover::{self, Discovery, Remembered};
+use crate::sources::tree::{self, Tree, Walked};
 use crate::sources::{HEAD_BYTES, Verdict};
 use crate::store::{Catalog, Changes, InputRecord, VerdictRecord};
+use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// One look at a root: what is remembered of it, and which files were found to begin as they did.
 pub struct Look {
-    root: PathBuf,
     /// Folder that all paths are relative to.
     pub base: PathBuf,
     verdicts: BTreeMap<String, VerdictRecord>,
@@ -19,16 +20,76 @@ pub struct Look {
     starts: RefCell<BTreeMap<String, bool>>,
 }
 
+/// What one look leaves for the next one. It is stored once the tables hold all that was seen.
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    /// What the look depended on besides the files.
+    settings: String,
+    tree: Tree,
+}
+
+/// The walk of a look, before anything is judged.
+pub struct FirstLook {
+    /// What was seen.
+    pub walked: Walked,
+    /// Whether all is as it was when the tables were last brought up to date.
+    pub is_unchanged: bool,
+    /// Whether its memory saves work to the next look.
+    pub is_worth_keeping: bool,
+    settings: String,
+}
+
+impl FirstLook {
+    /// Walks the root with the memory of the last look.
+    ///
+    /// # Errors
+    /// When the root cannot be read.
+    pub fn new(
+        root: &Path,
+        settings: &discover::Settings<'_>,
+        catalog: &dyn Catalog,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<Self> {
+        let words = words(root, settings);
+        let stored = catalog.look()?;
+        let known = stored.and_then(|bytes| postcard::from_bytes::<Memory>(&bytes).ok());
+        let before = known.filter(|memory| memory.settings == words).map(|memory| memory.tree);
+        let is_known = before.is_some();
+        let before = before.unwrap_or_default();
+        let walked = tree::walk(root, settings, &before, &mut |found| progress.scanning(found))?;
+        let is_unchanged = is_known && walked.warnings.is_empty() && walked.tree == before;
+        let is_worth_keeping = !is_unchanged || walked.tree.is_more_settled(&before);
+        Ok(Self { walked, is_unchanged, is_worth_keeping, settings: words })
+    }
+
+    /// What the next look needs; `None` where something could not be looked at, so that it is told again.
+    ///
+    /// # Errors
+    /// Never in practice: encoding in memory.
+    pub fn memory(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        if !self.walked.warnings.is_empty() {
+            return Ok(None);
+        }
+        let memory = Memory { settings: self.settings.clone(), tree: self.walked.tree.clone() };
+        Ok(Some(postcard::to_stdvec(&memory)?))
+    }
+}
+
+/// Everything but the files that a look depends on.
+fn words(root: &Path, settings: &discover::Settings<'_>) -> String {
+    let sources: Vec<&str> = settings.sources.iter().map(|source| source.name()).collect();
+    let version = env!("CARGO_PKG_VERSION");
+    format!("{version} {} {sources:?} {} {:?}", root.display(), settings.head_bytes, settings.ignore)
+}
+
 impl Look {
     /// Loads what is remembered.
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn new(root: &Path, catalog: &dyn Catalog) -> anyhow::Result<Self> {
-        let base = if root.is_file() { root.parent().unwrap_or(root) } else { root };
+    pub fn new(base: &Path, catalog: &dyn Catalog) -> anyhow::Result<Self> {
         let inputs = catalog.inputs()?.into_iter().map(|input| (input.path.clone(), input)).collect();
         Ok(Self {
-            root: root.to_path_buf(),
             base: base.to_path_buf(),
             verdicts: catalog.verdicts()?,
             inputs,
@@ -36,19 +97,18 @@ impl Look {
         })
     }
 
-    /// Walks the root and stores the new verdicts.
+    /// Judges what was seen and stores the new verdicts.
     ///
     /// # Errors
-    /// When the root cannot be read or the catalog not be written.
+    /// When the catalog cannot be written.
     pub fn discover(
         &self,
+        walked: Walked,
         settings: &discover::Settings<'_>,
         catalog: &dyn Catalog,
         now_ms: i64,
-        progress: &dyn Progress,
     ) -> anyhow::Result<Discovery> {
-        let discovery =
-            discover::discover(&self.root, settings, self, &mut |found| progress.scanning(found))?;
+        let discovery = discover::discover(walked, settings, self);
         let new = discovery.judged.iter().filter(|judged| !judged.is_remembered).map(verdict_record);
         let verdicts = new.filter(|verdict| self.verdicts.get(&verdict.path) != Some(verdict)).collect();
         let there: BTreeSet<&str> = discovery.judged.iter().map(|judged| judged.path.as_str()).collect();

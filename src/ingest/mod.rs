@@ -13,8 +13,9 @@ pub mod sink;
 pub mod state;
 
 use crate::sources::discover;
-use crate::store::{Catalog, Limits};
-use look::Look;
+use crate::sources::tree::Walked;
+use crate::store::{Catalog, Changes, Limits};
+use look::{FirstLook, Look};
 use pass::{Again, Pass};
 use plan::{FoundRun, Stat};
 use std::collections::BTreeMap;
@@ -90,8 +91,21 @@ impl Refresh<'_> {
     /// When the root cannot be read or the cache cannot be written.
     pub fn run(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
-        let look = Look::new(self.root, self.catalog)?;
-        let discovery = look.discover(self.settings, self.catalog, self.now_ms, progress)?;
+        let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
+        let memory = if first.is_worth_keeping { first.memory()? } else { None };
+        if !first.is_unchanged {
+            self.read(first.walked, &mut outcome, progress)?;
+            self.tidy(&mut outcome)?;
+        }
+        self.remember(memory)?;
+        (outcome.input_count, outcome.run_count) = self.catalog.counts()?;
+        Ok(outcome)
+    }
+
+    /// Reads all that is new in what was seen.
+    fn read(&self, walked: Walked, outcome: &mut Outcome, progress: &dyn Progress) -> anyhow::Result<()> {
+        let look = Look::new(&walked.base, self.catalog)?;
+        let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
         let stats: BTreeMap<String, Stat> =
             discovery.stats.iter().map(|(path, stat)| (path.clone(), stat_of(stat))).collect();
@@ -100,13 +114,21 @@ impl Refresh<'_> {
         let mut again = Again::default();
         for _ in 0..MAX_PASSES {
             let pass = Pass { refresh: self, base: &look.base, found: &found, stats: &stats, progress };
-            if !pass.run(&look, &mut again, &mut outcome)? {
+            if !pass.run(&look, &mut again, outcome)? {
                 break;
             }
         }
-        self.tidy(&mut outcome)?;
-        (outcome.input_count, outcome.run_count) = self.catalog.counts()?;
-        Ok(outcome)
+        Ok(())
+    }
+
+    /// Keeps what was seen for the next look, now that the tables hold it all.
+    fn remember(&self, memory: Option<Vec<u8>>) -> anyhow::Result<()> {
+        match memory {
+            Some(look) if !self.catalog.has_unread_inputs()? => {
+                self.catalog.commit(&Changes { look: Some(look), now_ms: self.now_ms, ..Changes::default() })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Compaction and removal of files that no query reads any more.

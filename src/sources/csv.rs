@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 
 const DELIMITERS: &[u8] = b",\t;";
 
+/// Columns beyond these are left out.
+const MAX_COLUMNS: usize = 100_000;
+
 /// Files with this prefix are DeepSpeed's: one table a metric, steps count samples.
 const SAMPLES_PREFIX: &str = "Train_Samples_";
 
@@ -85,18 +88,20 @@ impl Reader<'_> {
         }
         if self.state.header.is_empty() {
             self.state.delimiter = delimiter_of(&text);
-            self.state.header =
-                cells(&text, self.state.delimiter).iter().map(|cell| cell.trim().to_string()).collect();
+            self.state.header = cells(&text, self.state.delimiter, MAX_COLUMNS)
+                .iter()
+                .map(|cell| cell.trim().to_string())
+                .collect();
             return;
         }
-        let cells = cells(&text, self.state.delimiter);
+        let width = self.state.header.len();
+        let cells = cells(&text, self.state.delimiter, width + 1);
         if is_header_again(&cells, &self.state.header) {
             return;
         }
-        if cells.len() > self.state.header.len() && !self.state.told_long {
+        if cells.len() > width && !self.state.told_long {
             self.state.told_long = true;
-            let message = format!("{} cells under a header of {}", cells.len(), self.state.header.len());
-            self.problem(&message);
+            self.problem(&format!("more cells than the {width} of the header"));
         }
         self.rows.row(&row_of(&self.state.header, &cells), self.sink);
     }
@@ -119,10 +124,10 @@ fn delimiter_of(header: &str) -> u8 {
     DELIMITERS.iter().rev().copied().max_by_key(count).unwrap_or(b',')
 }
 
-/// Cells of a line. Quotes are rare, so only lines with some take the long way.
-fn cells(line: &str, delimiter: u8) -> Vec<Cow<'_, str>> {
+/// Cells of a line, at most `most`. Quotes are rare, so only lines with some take the long way.
+fn cells(line: &str, delimiter: u8, most: usize) -> Vec<Cow<'_, str>> {
     if !line.contains('"') {
-        return line.split(char::from(delimiter)).map(Cow::Borrowed).collect();
+        return line.split(char::from(delimiter)).take(most).map(Cow::Borrowed).collect();
     }
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -131,7 +136,7 @@ fn cells(line: &str, delimiter: u8) -> Vec<Cow<'_, str>> {
         .from_reader(line.as_bytes());
     let mut record = csv::StringRecord::new();
     match reader.read_record(&mut record) {
-        Ok(true) => record.iter().map(|cell| Cow::Owned(cell.to_string())).collect(),
+        Ok(true) => record.iter().take(most).map(|cell| Cow::Owned(cell.to_string())).collect(),
         _ => Vec::new(),
     }
 }
@@ -176,12 +181,15 @@ fn sniff(head: &[u8]) -> Verdict {
     let mut lines = texts.iter().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let Some(first) = lines.next() else { return Verdict::TooEarly };
     let delimiter = delimiter_of(first);
-    let header: Vec<String> = cells(first, delimiter).iter().map(|cell| cell.trim().to_string()).collect();
+    let header: Vec<String> =
+        cells(first, delimiter, MAX_COLUMNS).iter().map(|cell| cell.trim().to_string()).collect();
     if header.len() < 2 || header.iter().any(|name| parse_number_like(name).is_some()) {
         return judge::other("no header");
     }
-    let table: Vec<_> =
-        lines.map(|line| cells(line, delimiter)).filter(|row| !is_header_again(row, &header)).collect();
+    let table: Vec<_> = lines
+        .map(|line| cells(line, delimiter, header.len() + 1))
+        .filter(|row| !is_header_again(row, &header))
+        .collect();
     if table.is_empty() {
         return if is_cut { judge::other("no rows") } else { Verdict::TooEarly };
     }
@@ -349,6 +357,14 @@ mod tests {
                 read_whole(&Csv, ("a.csv", ""), &bytes);
             }
         }
+    }
+
+    #[test]
+    fn cells_without_end_under_a_short_header() {
+        let sink = read(&format!("step,loss\n0,1{}\n1,2,3\n", ",9".repeat(1_000_000)));
+        assert_eq!(sink.line("loss"), [(0, 1.0), (1, 2.0)]);
+        assert_eq!(sink.problems.len(), 1);
+        assert_eq!(sink.problems[0].message, "more cells than the 2 of the header");
     }
 
     proptest! {

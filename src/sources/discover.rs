@@ -1,33 +1,13 @@
-//! Finds logs under a root: one walk, cheap tests first. Only files that a source may claim by
-//! their path are opened, and only when nothing is remembered about them.
+//! Finds logs in a tree: cheap tests first. Only files that a source may claim by their path are
+//! opened, and only when nothing is remembered about them.
 
+use super::tree::{TreeFile, Walked};
 use super::{HEAD_BYTES, LogFile, RunLogs, Source, Verdict, sidecar};
-use crate::error::UserError;
-use anyhow::Context;
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
-use walkdir::{DirEntry, WalkDir};
-
-/// Folders that hold no logs, or copies of them.
-const PRUNED: &[&str] = &[
-    "node_modules",
-    "venv",
-    "site-packages",
-    "checkpoints",
-    "media",
-    "artifacts",
-    "__pycache__",
-    "_sources",
-    "target",
-];
-
-/// Hidden folders that known formats need.
-const HIDDEN: &[&str] = &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".clearml"];
 
 /// Sources whose runs take their configuration from files beside the log.
 const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard"];
@@ -37,9 +17,6 @@ const FEW_LINES: usize = 4;
 
 /// How much more is read of such a file: 1 MiB in place of 16 KiB.
 const WIDE_FACTOR: usize = 64;
-
-/// How many entries lie between two calls of `progress`.
-const PROGRESS_STRIDE: u64 = 256;
 
 /// How to look for logs.
 pub struct Settings<'a> {
@@ -85,7 +62,7 @@ impl Memory for Forgetful {
 }
 
 /// Size, time and identity of a file.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Stat {
     /// Size.
     pub size_bytes: u64,
@@ -137,45 +114,19 @@ pub struct Discovery {
     pub entry_count: u64,
 }
 
-/// Looks for logs under `root`, a folder or a single file. `progress` hears now and then how many
-/// entries were seen.
-pub fn discover(
-    root: &Path,
-    settings: &Settings<'_>,
-    memory: &dyn Memory,
-    progress: &mut dyn FnMut(u64),
-) -> anyhow::Result<Discovery> {
-    let root = fs::canonicalize(root).with_context(|| format!("cannot open {}", root.display()))?;
-    let is_file = root.is_file();
-    let base = if is_file { root.parent().unwrap_or(&root).to_path_buf() } else { root.clone() };
-    let ignored = ignored(&base, &settings.ignore)?;
-    let mut search = Search {
-        settings,
-        memory,
-        ignored,
-        only: is_file.then_some(root),
-        discovery: Discovery { base, ..Discovery::default() },
-        documents: BTreeMap::new(),
-    };
-    search.walk(progress)?;
-    Ok(search.finish())
-}
-
-fn ignored(base: &Path, patterns: &[String]) -> anyhow::Result<Gitignore> {
-    let mut builder = GitignoreBuilder::new(base);
-    for pattern in patterns {
-        builder.add_line(None, pattern).map_err(|error| {
-            UserError::failed(format!("bad pattern in ignore: {pattern}: {error}"))
-                .hint("write it as in .gitignore")
-        })?;
-    }
-    Ok(builder.build()?)
+/// Judges the files that a walk saw and groups the logs into runs.
+pub fn discover(walked: Walked, settings: &Settings<'_>, memory: &dyn Memory) -> Discovery {
+    let Walked { tree, base, only, warnings } = walked;
+    let entry_count = tree.entry_count();
+    let discovery = Discovery { base, warnings, entry_count, ..Discovery::default() };
+    let mut search = Search { settings, memory, only, discovery, documents: BTreeMap::new() };
+    tree.files().into_iter().for_each(|file| search.file(file));
+    search.finish()
 }
 
 struct Search<'s> {
     settings: &'s Settings<'s>,
     memory: &'s dyn Memory,
-    ignored: Gitignore,
     /// The root, when it is a single file.
     only: Option<PathBuf>,
     discovery: Discovery,
@@ -184,105 +135,14 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn walk(&mut self, progress: &mut dyn FnMut(u64)) -> anyhow::Result<()> {
-        let base = self.discovery.base.clone();
-        let depth = if self.only.is_some() { 1 } else { usize::MAX };
-        let mut walk = WalkDir::new(&base)
-            .min_depth(1)
-            .max_depth(depth)
-            .follow_links(false)
-            .same_file_system(true)
-            .sort_by_file_name()
-            .into_iter();
-        while let Some(entry) = walk.next() {
-            self.discovery.entry_count += 1;
-            let count = self.discovery.entry_count;
-            if count > self.settings.max_entries && self.only.is_none() {
-                return Err(too_many(&base, self.settings.max_entries).into());
-            }
-            if count.is_multiple_of(PROGRESS_STRIDE) {
-                progress(count);
-            }
-            match entry {
-                Ok(entry) if entry.file_type().is_dir() => {
-                    if self.is_pruned(&entry) {
-                        walk.skip_current_dir();
-                    }
-                }
-                Ok(entry) => self.file(&entry),
-                Err(error) => self.warn_of(&error),
-            }
-        }
-        progress(self.discovery.entry_count);
-        Ok(())
-    }
-
-    fn warn_of(&mut self, error: &walkdir::Error) {
-        let path = error.path().unwrap_or(&self.discovery.base).display();
-        let reason = error.io_error().map_or_else(|| error.to_string(), |error| error.kind().to_string());
-        self.discovery.warnings.push(format!("cannot read {path}: {reason}"));
-    }
-
-    /// The path as sources see it; a warning and `None` where it is no UTF-8.
-    fn relative(&mut self, path: &Path) -> Option<String> {
-        let relative = path.strip_prefix(&self.discovery.base).ok()?;
-        let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
-        if parts.is_none() {
-            let shown = relative.to_string_lossy();
-            self.discovery.warnings.push(format!("skipped {shown}: its name is no UTF-8"));
-        }
-        parts.map(|parts| parts.join("/"))
-    }
-
-    fn is_pruned(&mut self, entry: &DirEntry) -> bool {
-        let Some(path) = self.relative(entry.path()) else { return true };
-        match self.ignored.matched(entry.path(), true) {
-            Match::Ignore(_) => true,
-            Match::Whitelist(_) => false,
-            Match::None => {
-                let name = path.rsplit('/').next().unwrap_or(&path);
-                let is_hidden = name.starts_with('.') && !HIDDEN.contains(&name);
-                is_hidden || PRUNED.contains(&name) || path.ends_with("plugins/profile")
-            }
-        }
-    }
-
-    fn file(&mut self, entry: &DirEntry) {
-        let is_root = self.only.as_deref() == Some(entry.path());
-        let may_be_log = self.only.is_none() || is_root;
-        if self.ignored.matched(entry.path(), false).is_ignore() && !is_root {
-            return;
-        }
-        let Some(path) = self.relative(entry.path()) else { return };
-        let is_config = sidecar::is_config(&path);
-        let is_candidate = may_be_log && self.settings.sources.iter().any(|source| source.may_claim(&path));
-        if !is_config && !is_candidate {
-            return;
-        }
-        let Some(metadata) = self.metadata(entry) else { return };
-        let stat = stat_of(&metadata);
-        if is_config {
+    fn file(&mut self, TreeFile { path, stat }: TreeFile) {
+        let file = self.discovery.base.join(&path);
+        let may_be_log = self.only.as_ref().is_none_or(|only| *only == file);
+        if sidecar::is_config(&path) {
             self.documents.insert(path.clone(), stat);
         }
-        if is_candidate {
-            self.judge(entry.path(), path, stat);
-        }
-    }
-
-    /// State of a regular file. Symbolic links count only when they lead out of the root: what is
-    /// inside is found by itself.
-    fn metadata(&mut self, entry: &DirEntry) -> Option<Metadata> {
-        if entry.path_is_symlink() {
-            let target = fs::canonicalize(entry.path()).ok()?;
-            let metadata = fs::metadata(&target).ok()?;
-            return (metadata.is_file() && !target.starts_with(&self.discovery.base)).then_some(metadata);
-        }
-        match entry.metadata() {
-            Ok(metadata) => metadata.is_file().then_some(metadata),
-            Err(error) => {
-                self.warn_of(&error);
-                None
-            }
+        if may_be_log && self.settings.sources.iter().any(|source| source.may_claim(&path)) {
+            self.judge(&file, path, stat);
         }
     }
 
@@ -391,11 +251,6 @@ impl Search<'_> {
     }
 }
 
-fn too_many(base: &Path, limit: u64) -> UserError {
-    UserError::failed(format!("more than {limit} files and folders under {}", base.display()))
-        .hint("give a narrower root with -C DIR, or leave folders out with ignore in runq.toml")
-}
-
 fn head_of(path: &Path, bytes: usize) -> std::io::Result<Vec<u8>> {
     let mut head = Vec::new();
     File::open(path)?.take(bytes as u64).read_to_end(&mut head)?;
@@ -428,6 +283,8 @@ fn file_id(_: &Metadata) -> (u64, u64) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::error::UserError;
+    use crate::sources::tree::{Tree, walk};
     use std::cell::RefCell;
 
     const LOG: &str = "{\"step\": 0, \"loss\": 2.5}\n{\"step\": 1, \"loss\": 2}\n";
@@ -442,8 +299,12 @@ mod tests {
         folder
     }
 
+    fn seen(root: &Path, settings: &Settings<'_>) -> anyhow::Result<Walked> {
+        walk(root, settings, &Tree::default(), &mut |_| {})
+    }
+
     fn find(root: &Path, settings: &Settings<'_>) -> Discovery {
-        discover(root, settings, &Forgetful, &mut |_| {}).unwrap()
+        discover(seen(root, settings).unwrap(), settings, &Forgetful)
     }
 
     fn logs(discovery: &Discovery) -> Vec<&str> {
@@ -499,7 +360,7 @@ mod tests {
             ["a/metrics.jsonl", "artifacts/x.jsonl", "profile/x.jsonl"]
         );
         settings.ignore = vec!["a{".into()];
-        assert!(discover(root.path(), &settings, &Forgetful, &mut |_| {}).is_err());
+        assert!(seen(root.path(), &settings).is_err());
     }
 
     #[test]
@@ -509,14 +370,14 @@ mod tests {
         assert_eq!(logs(&found), ["x.jsonl"]);
         assert_eq!(found.documents, ["config.yaml"]);
         assert_eq!(found.base, fs::canonicalize(root.path().join("a")).unwrap());
-        assert!(discover(&root.path().join("none"), &Settings::default(), &Forgetful, &mut |_| {}).is_err());
+        assert!(seen(&root.path().join("none"), &Settings::default()).is_err());
     }
 
     #[test]
     fn too_many_entries_are_an_error_with_a_hint() {
         let root = tree(&["a.jsonl", "b.jsonl", "c.jsonl"]);
         let settings = Settings { max_entries: 2, ..Settings::default() };
-        let error = discover(root.path(), &settings, &Forgetful, &mut |_| {}).err().unwrap();
+        let error = seen(root.path(), &settings).err().unwrap();
         let error = error.downcast::<UserError>().unwrap();
         assert!(error.hint.unwrap().contains("-C"));
     }
@@ -581,7 +442,8 @@ mod tests {
         let root = tree(&["a.jsonl", "b.csv", "c.bin"]);
         let recall = |source: Option<&str>, verdict: Verdict| {
             let memory = Always(Remembered { source: source.map(String::from), verdict }, RefCell::default());
-            let found = discover(root.path(), &Settings::default(), &memory, &mut |_| {}).unwrap();
+            let settings = Settings::default();
+            let found = discover(seen(root.path(), &settings).unwrap(), &settings, &memory);
             assert_eq!(memory.1.into_inner(), ["a.jsonl", "b.csv"]);
             let remembered = found.judged.iter().filter(|judged| judged.is_remembered).count();
             (remembered, found.found.iter().map(|found| found.runs.len()).sum::<usize>())
@@ -600,7 +462,7 @@ mod tests {
             fs::write(root.path().join(format!("{i}.bin")), "").unwrap();
         }
         let mut told = Vec::new();
-        discover(root.path(), &Settings::default(), &Forgetful, &mut |count| told.push(count)).unwrap();
-        assert_eq!(told, [256, 301]);
+        walk(root.path(), &Settings::default(), &Tree::default(), &mut |count| told.push(count)).unwrap();
+        assert_eq!(told, [301, 301]);
     }
 }

@@ -11,6 +11,10 @@ const MAX_DEPTH: usize = 128;
 /// Objects up to this many fields are searched for repeated keys pair by pair.
 const FEW_FIELDS: usize = 16;
 
+/// Names longer than this grow no further: what is nested under them stays one value. Else a long
+/// name before a thousand short ones would be written out a thousand times.
+const MAX_NAME_BYTES: usize = 1024;
+
 /// Every whole number up to this one is a double.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
@@ -203,6 +207,15 @@ impl<'a> Json<'a> {
     }
 }
 
+/// The fields whose names are to be joined to `name`: those of an object, unless the name is too
+/// long to grow.
+pub fn nested<'j, 'a>(name: &str, value: &'j Json<'a>) -> Option<&'j Fields<'a>> {
+    match value {
+        Json::Object(fields) if name.len() <= MAX_NAME_BYTES => Some(fields),
+        _ => None,
+    }
+}
+
 /// Calls `take` for every value that is no object, with its name joined by `.`. An empty object
 /// is a value too, so that it is not lost.
 pub fn flatten<'j, 'a>(prefix: &str, value: &'j Json<'a>, take: &mut dyn FnMut(&str, &'j Json<'a>)) {
@@ -216,8 +229,8 @@ pub fn flatten_but<'j, 'a>(
     value: &'j Json<'a>,
     take: &mut dyn FnMut(&str, &'j Json<'a>),
 ) {
-    match value {
-        Json::Object(fields) if !fields.is_empty() && !is_whole(fields) => {
+    match nested(prefix, value) {
+        Some(fields) if !fields.is_empty() && !is_whole(fields) => {
             for (key, value) in fields {
                 match prefix {
                     "" => flatten_but(is_whole, key, value, take),
@@ -298,7 +311,8 @@ impl<'a> Parser<'a> {
 
     fn object(&mut self, depth: usize, out: &mut Json<'a>) -> Result<(), Fault> {
         self.at += 1;
-        let mut fields = Vec::with_capacity(8);
+        // Rows have several fields; of the objects in them there may be a million empty ones.
+        let mut fields = Vec::with_capacity(if depth == 0 { 8 } else { 0 });
         loop {
             self.skip_space();
             match self.peek() {
@@ -685,6 +699,21 @@ mod tests {
         assert!(matches!(parse(deep.as_bytes()), Err(Fault::Invalid { .. })));
         let fine = format!("{}{}", "[".repeat(100), "]".repeat(100));
         assert!(parse(fine.as_bytes()).is_ok());
+    }
+
+    /// A name of 30 kB before each of 4000 values would make 120 MB of 50 kB.
+    #[test]
+    fn long_names_are_not_repeated_for_each_value_under_them() {
+        let inner: Vec<String> = (0..4000).map(|i| format!("\"{i}\":1")).collect();
+        let inner = format!("{{{}}}", inner.join(","));
+        let count = |length: usize| {
+            let text = format!("{{\"{}\":{inner}}}", "k".repeat(length));
+            let (mut values, mut bytes) = (0, 0);
+            flatten("", &whole(&text), &mut |key, _| (values, bytes) = (values + 1, bytes + key.len()));
+            (values, bytes)
+        };
+        assert_eq!(count(30_000), (1, 30_000));
+        assert_eq!(count(MAX_NAME_BYTES).0, 4000);
     }
 
     #[test]

@@ -81,17 +81,23 @@ struct Reader<'l, 's> {
 
 impl Reader<'_, '_> {
     /// Looks at the start of the file: an array, or an object that goes on after its first line.
-    /// `None` while there is too little to tell.
+    /// `None` while there is too little to tell. A first line without end in sight is no line.
     fn spans_lines(&mut self) -> io::Result<Option<bool>> {
+        let mut searched = 0;
         loop {
-            let window = without_blank(self.lines.window());
-            match (window.first(), memchr::memchr(b'\n', window)) {
+            let held = self.lines.window();
+            let is_long = held.len() >= MAX_VALUE_BYTES;
+            let window = without_blank(held.get(..MAX_VALUE_BYTES).unwrap_or(held));
+            let new = window.get(searched..).unwrap_or_default();
+            match (window.first(), memchr::memchr(b'\n', new).map(|end| searched + end)) {
                 (Some(b'['), _) => return Ok(Some(true)),
                 (Some(b'{'), Some(end)) => {
                     let line = window.get(..end).unwrap_or_default();
                     return Ok(Some(parse(line) == Err(Fault::Incomplete)));
                 }
-                (Some(b'{' | 0xef) | None, _) => {}
+                (Some(b'{' | 0xef) | None, _) if is_long => return Ok(Some(true)),
+                (Some(b'{'), None) => searched = window.len(),
+                (Some(0xef) | None, _) => {}
                 _ => return Ok(Some(false)),
             }
             if !self.lines.more()? {
@@ -152,16 +158,10 @@ impl Reader<'_, '_> {
 
     /// Goes on behind the line that holds no value; false when its end is not written yet.
     fn pass_damage(&mut self, fault: Fault) -> io::Result<bool> {
-        let end = loop {
-            match memchr::memchr(b'\n', self.lines.window()) {
-                Some(end) => break end,
-                None if !self.lines.more()? => return Ok(false),
-                None => {}
-            }
-        };
-        let position = format!("byte {}", self.lines.offset());
+        let Some(line) = self.lines.peek()?.filter(|line| line.ended) else { return Ok(false) };
+        let position = format!("byte {}", line.offset);
         self.sink.problem(Problem { position, message: message(fault) });
-        self.lines.advance(end + 1);
+        self.lines.pass();
         Ok(true)
     }
 }
@@ -367,6 +367,28 @@ mod tests {
         let max = finite().rev().max_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
         assert_eq!((min.0, max.0), (int("min_step"), int("max_step")), "{name}");
         assert!(same(min.1, number(&expected["min"])) && same(max.1, number(&expected["max"])), "{name}");
+    }
+
+    /// Neither a file of one line nor a damaged line is held in memory whole to find its end.
+    #[test]
+    fn lines_without_end_in_sight() {
+        let read = |text: &[u8]| {
+            let mut sink = Memory::default();
+            let resume = read_on(&Jsonl, ("a.json", ""), text, 4 << 20, Resume::default(), &mut sink);
+            (sink, resume.offset)
+        };
+        let long = "x".repeat(MAX_VALUE_BYTES * 2);
+        let text = format!("[{{\"step\": 1, \"loss\": 3}} {long}\n{{\"step\": 2, \"loss\": 2}}]");
+        let (sink, _) = read(text.as_bytes());
+        assert_eq!(sink.line("loss"), [(1, 3.0), (2, 2.0)]);
+        assert_eq!(sink.problems[0].position, "byte 24");
+        let (torn, offset) = read(&text.as_bytes()[..MAX_VALUE_BYTES * 2]);
+        assert_eq!((offset, torn.problems.len()), (24, 0));
+
+        let note = "x".repeat(1 << 20);
+        let row = |step| format!("{{\"step\": {step}, \"loss\": 1, \"note\": \"{note}\"}} ");
+        let text: String = (0..20).map(row).collect();
+        assert_eq!(read(text.as_bytes()).0.line("loss").len(), 20);
     }
 
     #[test]

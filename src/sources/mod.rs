@@ -1,7 +1,8 @@
 //! Every log format runq reads. A source recognises its files, groups them into runs and turns
 //! bytes into [`crate::records`]; it knows no Parquet and no SQL.
 //!
-//! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data`.
+//! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
+//! into `tests/fuzz`.
 
 pub mod axis;
 pub mod csv;
@@ -13,9 +14,10 @@ pub mod lines;
 pub mod rows;
 pub mod sidecar;
 mod terminal;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod testing;
 pub mod tfevents;
+pub mod tree;
 pub mod wandb;
 mod window;
 mod wire;
@@ -44,6 +46,13 @@ pub trait Source: Send + Sync {
     /// Whether a file may be one of ours by its path alone (relative to the root, `/` separated).
     /// Asked before the file is opened, for every file of the tree: it must be cheap.
     fn may_claim(&self, path: &str) -> bool;
+
+    /// Folders inside the folder `name` that need no look, as `files` in it show that it is of this
+    /// source and holds all of the run itself.
+    fn keeps_apart(&self, name: &str, files: &[String]) -> &'static [&'static str] {
+        let _ = (name, files);
+        &[]
+    }
 
     /// Judges a file by its first [`HEAD_BYTES`] bytes (`head` is the whole file when shorter).
     /// The verdict is remembered until the file changes identity, so it must depend on these bytes

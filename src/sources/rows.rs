@@ -4,7 +4,7 @@
 
 use super::Sink;
 use super::axis::{self, Kind, Role};
-use super::json::{Fields, Json, flatten};
+use super::json::{Fields, Json, flatten, nested};
 use crate::records::{Axis, ConfigValue, End, Point, Problem, RunFacts, Text, TimeMs, goal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -13,12 +13,19 @@ use std::collections::HashMap;
 const MAX_SAVED_KEYS: usize = 20_000;
 const MAX_SAVED_RUNS: usize = 1_000;
 
+/// What is remembered of the keys of all runs together. Where a file has more, only the run at hand
+/// is: of the others, the first values after are told as if they were new.
+const MAX_REMEMBERED: usize = 1_000_000;
+
 /// How the rows of a file are turned into records.
 #[derive(Default)]
 pub struct Tracker {
     state: State,
     slots: Vec<Slot>,
     by_key: HashMap<String, usize>,
+    by_run: HashMap<String, usize>,
+    /// Length of what is remembered of the keys of all runs together.
+    remembered: usize,
     /// Slot that is likely next: rows repeat their keys in the same order.
     likely: usize,
     /// Metrics of the row at hand, as slots.
@@ -123,6 +130,8 @@ impl Tracker {
         if tracker.state.runs.is_empty() {
             tracker.state.runs.push(Track::default());
         }
+        tracker.by_run = tracker.state.runs.iter().map(|run| run.name.clone()).zip(0..).collect();
+        tracker.remembered = tracker.state.runs.iter().map(|run| run.steps.len()).sum();
         tracker.state.current = tracker.state.current.min(tracker.state.runs.len() - 1);
         if tracker.state.current > 0 {
             sink.select_run(&tracker.state.runs[tracker.state.current].name);
@@ -201,6 +210,17 @@ impl Tracker {
         &mut self.state.runs[self.state.current]
     }
 
+    /// Makes the run at hand remember all keys so far.
+    fn make_room(&mut self) {
+        let State { runs, current, .. } = &mut self.state;
+        self.remembered += runs[*current].grow(self.slots.len());
+        if self.remembered > MAX_REMEMBERED {
+            for (_, run) in runs.iter_mut().enumerate().filter(|(at, _)| at != current) {
+                self.remembered = self.remembered.saturating_sub(run.forget());
+            }
+        }
+    }
+
     fn place<'r>(&self, row: Row<'r, '_>) -> Place<'r> {
         let mut place = Place::default();
         for (at, (slot, key, value)) in row.iter().enumerate() {
@@ -248,9 +268,10 @@ impl Tracker {
             return;
         }
         sink.select_run(&name);
-        let known = self.state.runs.iter().position(|run| run.name == name);
+        let known = self.by_run.get(&name).copied();
         self.state.current = known.unwrap_or(self.state.runs.len());
         if known.is_none() {
+            self.by_run.insert(name.clone(), self.state.current);
             self.state.runs.push(Track { name, ..Track::default() });
         }
     }
@@ -290,7 +311,7 @@ impl Tracker {
     }
 
     fn collect(&mut self, slot: usize, key: &str, value: &Json<'_>, split: Option<&str>) {
-        if let Json::Object(fields) = value {
+        if let Some(fields) = nested(key, value) {
             for (name, value) in fields {
                 let full = format!("{key}.{name}");
                 let slot = self.slot(&full);
@@ -317,8 +338,8 @@ impl Tracker {
     fn emit(&mut self, row: Row<'_, '_>, place: &Place<'_>, sink: &mut dyn Sink) {
         let (step, axis) = self.settle(row, place, sink);
         let time = place.time.map(|(_, time)| time);
+        self.make_room();
         let track = &mut self.state.runs[self.state.current];
-        track.grow(self.slots.len());
         track.last_step = Some(step);
         if !self.metrics.is_empty() {
             track.max_step = track.max_step.max(Some(step));
@@ -356,7 +377,7 @@ impl Tracker {
         sink: &mut dyn Sink,
     ) {
         let Json::String(text) = value else {
-            if let Json::Object(fields) = value {
+            if let Some(fields) = nested(key, value) {
                 for (name, value) in
                     fields.iter().filter(|(_, v)| matches!(v, Json::String(_) | Json::Object(_)))
                 {
@@ -376,9 +397,8 @@ impl Tracker {
         if is_special || text.is_empty() || axis::is_duration(text) || value.as_metric().is_some() {
             return;
         }
-        let track = &mut self.state.runs[self.state.current];
-        track.grow(self.slots.len());
-        if track.changed(slot, text.as_bytes()) {
+        self.make_room();
+        if self.track().changed(slot, text.as_bytes()) {
             sink.text(Text { key: key.to_string(), step, time, text: text.to_string() });
         }
     }
@@ -439,13 +459,21 @@ impl Tracker {
 }
 
 impl Track {
-    fn grow(&mut self, slots: usize) {
-        let has = self.steps.len().min(self.texts.len()).min(self.axes.len());
-        if has < slots {
+    /// Makes room for keys; says for how many more than before.
+    fn grow(&mut self, slots: usize) -> usize {
+        let has = self.steps.len();
+        if has.min(self.texts.len()).min(self.axes.len()) < slots {
             self.steps.resize(slots, None);
             self.texts.resize(slots, 0);
             self.axes.resize(slots, Axis::Step);
         }
+        self.steps.len().saturating_sub(has)
+    }
+
+    /// Gives up what is remembered of keys; says of how many.
+    fn forget(&mut self) -> usize {
+        (self.texts, self.axes) = (Vec::new(), Vec::new());
+        std::mem::take(&mut self.steps).len()
     }
 
     fn changed(&mut self, slot: usize, text: &[u8]) -> bool {
@@ -530,4 +558,28 @@ fn looks_like_config(row: Row<'_, '_>, place: &Place<'_>) -> bool {
         });
     }
     !is_record && others > numbers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sources::json::parse;
+    use crate::sources::testing::Memory;
+
+    /// 2000 runs with 2000 keys would be four million places.
+    #[test]
+    fn many_runs_with_keys_of_their_own_are_told_but_not_all_remembered() {
+        let mut sink = Memory::default();
+        let mut tracker = Tracker::load("", &mut sink);
+        tracker.expect_no_config();
+        for i in 0..2000 {
+            let text = format!("{{\"run\":\"r{i}\",\"step\":0,\"k{i}\":{i}}}");
+            if let Ok((Json::Object(fields), _)) = parse(text.as_bytes()) {
+                tracker.row(&fields, &mut sink);
+            }
+            assert!(tracker.remembered <= MAX_REMEMBERED + tracker.slots.len());
+        }
+        assert_eq!(sink.points.len(), 2000);
+        assert_eq!(sink.points.last().map(|point| point.run.as_str()), Some("r1999"));
+    }
 }

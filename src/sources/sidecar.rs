@@ -24,7 +24,7 @@ const NAMES: &[(&str, &[&str])] = &[
 ];
 
 /// Configuration larger than this is something else.
-const MAX_BYTES: usize = 4 << 20;
+pub const MAX_BYTES: usize = 4 << 20;
 
 /// Nesting beyond this is refused.
 const MAX_DEPTH: usize = 100;
@@ -77,7 +77,7 @@ fn folder(path: &str) -> &str {
 /// Reads hyperparameters from a document, nested names joined with `.`. `path` tells the format.
 pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, ConfigValue)>> {
     if bytes.len() > MAX_BYTES {
-        bail!("{} bytes are too many for a configuration", bytes.len());
+        bail!("more than {MAX_BYTES} bytes are too many for a configuration");
     }
     let text = String::from_utf8_lossy(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes));
     if text.trim().is_empty() {

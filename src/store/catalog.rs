@@ -100,6 +100,8 @@ pub struct Changes {
     pub verdicts: Vec<VerdictRecord>,
     /// Verdicts about files that are gone.
     pub gone_verdicts: Vec<String>,
+    /// What the look for logs saw; with it the tables are up to date.
+    pub look: Option<Vec<u8>>,
     /// Number of the next alert, when it moved.
     pub next_alert_seq: Option<i64>,
     /// Time of the commit, milliseconds since 1970.
@@ -119,6 +121,7 @@ impl Changes {
             && self.problems.is_empty()
             && self.verdicts.is_empty()
             && self.gone_verdicts.is_empty()
+            && self.look.is_none()
     }
 }
 
@@ -162,6 +165,10 @@ pub trait Catalog: Send + Sync {
     fn problems(&self) -> anyhow::Result<Vec<(String, Problem)>>;
     /// What discovery decided, by path.
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>>;
+    /// What the last look saw with which the tables are up to date (opaque to the store).
+    fn look(&self) -> anyhow::Result<Option<Vec<u8>>>;
+    /// Whether an input was not read to its end.
+    fn has_unread_inputs(&self) -> anyhow::Result<bool>;
     /// Number for the next file.
     fn next_file_id(&self) -> anyhow::Result<i64>;
     /// Number for the next alert; grows for ever.
@@ -201,6 +208,7 @@ create table problem (
 create table verdict (
     path text primary key, size_bytes integer not null, modified_ns integer not null, source text, text text not null)
     without rowid;
+create table look (id integer primary key check (id = 1), seen blob not null);
 ";
 
 /// The catalog in an SQLite file (WAL).
@@ -343,6 +351,11 @@ impl Catalog for SqliteCatalog {
         commit_runs(&transaction, changes)?;
         commit_inputs(&transaction, changes)?;
         commit_verdicts(&transaction, changes)?;
+        // Any other change makes what the last look saw worthless until the refresh is done.
+        match &changes.look {
+            Some(look) => transaction.execute("insert or replace into look values (1, ?1)", [look])?,
+            None => transaction.execute("delete from look", [])?,
+        };
         transaction.execute("update meta set value = value + 1 where name = 'version'", [])?;
         transaction.commit().context("cannot commit to the catalog")
     }
@@ -423,6 +436,16 @@ impl Catalog for SqliteCatalog {
                 })
             })?;
         Ok(verdicts.into_iter().map(|verdict| (verdict.path.clone(), verdict)).collect())
+    }
+
+    fn look(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        let connection = self.connection();
+        Ok(connection.query_row("select seen from look", [], |row| row.get(0)).optional()?)
+    }
+
+    fn has_unread_inputs(&self) -> anyhow::Result<bool> {
+        let sql = "select exists (select 1 from input where modified_ns = 0 or segment < 0)";
+        Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
     }
 
     fn next_file_id(&self) -> anyhow::Result<i64> {

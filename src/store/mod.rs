@@ -38,6 +38,8 @@ pub struct Limits {
     pub grace_ms: i64,
     /// Partitions of a query; `None`: one a core.
     pub partitions: Option<usize>,
+    /// Fewer rows than this are read on one partition.
+    pub small_rows: u64,
 }
 
 impl Default for Limits {
@@ -52,6 +54,7 @@ impl Default for Limits {
             slice_bytes: 32 << 20,
             grace_ms: 10 * 60_000,
             partitions: None,
+            small_rows: 500_000,
         }
     }
 }

@@ -24,6 +24,7 @@ pub fn small_limits() -> Limits {
         read_bytes: 4 << 10,
         slice_bytes: 16 << 10,
         partitions: Some(3),
+        small_rows: 0,
         ..Limits::default()
     }
 }

@@ -10,7 +10,8 @@ fn plan(project: &Project, sql: &str) -> String {
 }
 
 fn curves(runs: usize, steps: i64) -> Project {
-    let project = Project::empty().with_limits(Limits { partitions: Some(3), ..Limits::default() });
+    let project =
+        Project::empty().with_limits(Limits { partitions: Some(3), small_rows: 0, ..Limits::default() });
     for run in 0..runs {
         let line = |step: i64| {
             format!("{{\"step\": {step}, \"loss\": {}, \"acc\": {}}}\n", run as i64 + step, -step)
@@ -266,4 +267,24 @@ fn a_file_or_a_folder_below_narrows_the_view() {
     let file = Some(project.root().join("run_2/train.jsonl"));
     let workspace = Workspace::open(Options { root: file, ..Options::default() }).unwrap();
     assert_eq!(ask(&workspace, "select name from runs").unwrap()[0]["name"], "run_2");
+}
+
+#[test]
+fn groups_by_metric_are_those_of_any_other_grouping() {
+    let project = curves(5, 400);
+    project.write(
+        "odd/train.jsonl",
+        "{\"step\": 0, \"loss\": 2, \"only\": 1}\n{\"step\": 1, \"loss\": Infinity, \"only\": null}\n",
+    );
+    project.refresh();
+    let aggregates = "count(*) as n, count(value) as c, sum(value) as s, avg(value) as a, min(step) as low, max(value) as high, \
+         stddev(step) as d";
+    let sorted = format!("select key, {aggregates} from metrics group by key order by key");
+    // An expression in place of the column: the engine's own aggregation.
+    let plain = format!("select key || '' as key, {aggregates} from metrics group by key || '' order by 1");
+    assert!(plan(&project, &sorted).contains("SortedAggregateExec"), "{}", plan(&project, &sorted));
+    assert!(!plan(&project, &plain).contains("SortedAggregateExec"));
+    assert_eq!(ask(&project.open(), &sorted).unwrap(), ask(&project.open(), &plain).unwrap());
+    let none = "select key, count(*) as n from metrics where step > 1000000 group by key";
+    assert!(ask(&project.open(), none).unwrap().is_empty());
 }

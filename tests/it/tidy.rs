@@ -28,6 +28,7 @@ fn layer(path: &Path) -> String {
 
 /// What each layer may use; `error` is open to all. Data flows one way.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("build", &[]),
     ("error", &[]),
     ("settings", &["records"]),
     ("records", &[]),

@@ -46,10 +46,24 @@ fn a_header_is_the_interface() {
     assert!(query.is_called("top") && query.is_called("best") && !query.is_called("bes"));
 }
 
+/// SQL has strings between dollars too; what they hold stays.
+#[test]
+fn dollar_quoted_strings_hold_no_placeholder() {
+    let query = |sql: &str| parse("q", &format!("-- summary: A\n-- param: x integer  X\n\n{sql}"), true);
+    let sql = literal_sql(
+        &query("select $$ $x $$, $a$ $x $$ $x $a$, $x").unwrap(),
+        &values(&[("x", ParamValue::Integer(1))]),
+    );
+    assert_eq!(sql, "select $$ $x $$, $a$ $x $$ $x $a$, 1");
+    let error = query("select $$x").unwrap_err().to_string();
+    assert_eq!(error, "q.sql:2: parameter \"x\" is not used");
+}
+
 #[test]
 fn mistakes_are_named_with_their_line() {
     for (file, want) in [
         ("select 1", "q.sql:1: no summary"),
+        ("-- summary: A\n;\n;", "q.sql: no statement"),
         ("-- summary: A.\nselect 1", "q.sql:1: the summary ends with a full stop"),
         ("-- summary: A\n-- summry: B\nselect 1", "q.sql:2: unknown key \"summry\""),
         ("-- summary: A\n-- just words\nselect 1", "q.sql:2: expected \"-- key: value\""),

@@ -139,7 +139,7 @@ pub(super) fn shape(tensor: &[u8]) -> Result<Shape, Broken> {
             2 => {
                 let size = first(content.bytes(), 1)?.map_or(0, Wire::int);
                 let size = u64::try_from(size).ok();
-                shape.rank += 1;
+                shape.rank = shape.rank.saturating_add(1);
                 shape.elements = shape.elements.zip(size).and_then(|(a, b)| a.checked_mul(b));
             }
             3 if content.int() != 0 => shape = Shape { rank: usize::MAX, elements: None },

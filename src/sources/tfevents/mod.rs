@@ -13,7 +13,7 @@ use super::wire::{Broken, Fields};
 use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Point, Problem, RunFacts, Text, TimeMs};
 use event::{Metadata, Value, What};
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(super) use frame::masked_crc;
 use frame::{Found, Frames};
 use group::{Marks, Role};

@@ -103,6 +103,8 @@ fn every_form_of_a_scalar() {
 #[test]
 fn what_is_no_scalar_is_skipped() {
     let with = |value: Vec<u8>, name: &str| [value, plugin(name, b"")].concat();
+    // A dimension behind the word that the rank is unknown.
+    let unknown_rank = bytes_field(2, &[int_field(3, 1), bytes_field(2, &int_field(1, 1))].concat());
     let histogram = [bytes_field(1, b"h"), bytes_field(5, &[0; 5000])].concat();
     let sink = read(&[
         event(1.0, 0, &[histogram, simple("a", 1.0)]),
@@ -110,6 +112,7 @@ fn what_is_no_scalar_is_skipped() {
         event(1.0, 0, &[with(tensor("vector", 1, &[dims(&[3])]), "scalars")]),
         event(1.0, 0, &[tensor("list", 1, &[dims(&[1])])]),
         event(1.0, 0, &[tensor("odd", 8, &[])]),
+        event(1.0, 0, &[with(tensor("any", 1, &[unknown_rank, float_field(5, 1.0)]), "scalars")]),
         bytes_field(4, &[7; 100]),
     ]);
     assert_eq!(sink.points.len(), 1);

@@ -173,9 +173,15 @@ impl<'a> Frames<'a> {
         if room >= CHUNK_HEADER as u64 {
             return Ok(true);
         }
-        if self.memory.base.is_none() && matches!(self.chunk(0)?, Chunk::Good { .. }) {
-            self.memory.base = Some(7);
-            return Ok(true);
+        if self.memory.base.is_none() {
+            match self.chunk(0)? {
+                Chunk::Good { .. } => {
+                    self.memory.base = Some(7);
+                    return Ok(true);
+                }
+                Chunk::Short => return Ok(false),
+                Chunk::Zero | Chunk::Bad { .. } => {}
+            }
         }
         if !self.window.fill(room as usize + 1)? {
             return Ok(false);
@@ -340,12 +346,16 @@ impl<'a> Frames<'a> {
         if !self.window.fill(ahead + CHUNK_HEADER)? {
             return Ok(false);
         }
-        if self.memory.base.is_none()
-            && !matches!(self.chunk(ahead)?, Chunk::Good { .. })
-            && matches!(self.chunk(ahead + HEADER_BYTES)?, Chunk::Good { .. })
-        {
-            self.memory.base = Some(7);
-            self.window.advance(HEADER_BYTES);
+        if self.memory.base.is_none() && !matches!(self.chunk(ahead)?, Chunk::Good { .. }) {
+            match self.chunk(ahead + HEADER_BYTES)? {
+                Chunk::Good { .. } => {
+                    self.memory.base = Some(7);
+                    self.window.advance(HEADER_BYTES);
+                }
+                // It may be sound once it is there.
+                Chunk::Short => return Ok(false),
+                Chunk::Zero | Chunk::Bad { .. } => {}
+            }
         }
         self.window.advance(ahead);
         Ok(true)

@@ -34,6 +34,15 @@ impl Source for Wandb {
         is_transaction_log(path) || files::run_directory(path).is_some()
     }
 
+    /// Beside a transaction log lie copies of what is in it, of code, and of logs synced from elsewhere.
+    fn keeps_apart(&self, name: &str, files: &[String]) -> &'static [&'static str] {
+        let is_run = name.starts_with("run-") || name.starts_with("offline-run-");
+        match is_run && files.iter().any(|file| is_transaction_log(file)) {
+            true => &["files", "logs", "tmp"],
+            false => &[],
+        }
+    }
+
     fn sniff(&self, path: &str, head: &[u8]) -> Verdict {
         if !is_transaction_log(path) {
             return Verdict::Log { marks: String::new() };

@@ -31,6 +31,8 @@ pub(super) struct State {
     globs: Vec<(String, Goal)>,
     /// Metrics with a goal under their own name, which globs do not override.
     named: BTreeSet<String>,
+    /// Names with a dot that have a final value, so that one above them can be removed.
+    nested_finals: BTreeSet<String>,
     /// Names of media, with a trailing dot: what is nested under them is no metric.
     media: BTreeSet<String>,
     /// Tags have been seen, so that a later record without any means they were removed.
@@ -280,6 +282,9 @@ impl<'s> Reader<'s> {
     }
 
     fn set_final(&mut self, key: &str, value: f64) {
+        if key.contains('.') && !self.state.nested_finals.contains(key) {
+            self.state.nested_finals.insert(key.to_owned());
+        }
         match self.finals.get_mut(key) {
             Some(slot) => *slot = Some(value),
             None => {
@@ -290,10 +295,11 @@ impl<'s> Reader<'s> {
 
     fn remove_final(&mut self, key: &str) {
         let nested = format!("{key}.");
-        for (name, value) in &mut self.finals {
-            if name.starts_with(&nested) {
-                *value = None;
-            }
+        let names = self.state.nested_finals.range(nested.clone()..);
+        let names: Vec<String> = names.take_while(|name| name.starts_with(&nested)).cloned().collect();
+        for name in names {
+            self.state.nested_finals.remove(&name);
+            self.finals.insert(name, None);
         }
         self.finals.insert(key.to_owned(), None);
     }

@@ -121,6 +121,25 @@ fn every_end_of_the_first_block() {
     }
 }
 
+/// The first chunk that would tell the grid is damaged, and the next block is still being written.
+#[test]
+fn damage_before_the_grid_is_known_reads_the_same_in_pieces() {
+    let mut writer = WandbWriter::new(7);
+    writer.record(&history(Some(1), &[item(&["a"], "1")]));
+    let damaged = writer.bytes.len() + 100;
+    writer.record(&record(13, &[b'x'; 40_000]));
+    writer.record(&history(Some(2), &[item(&["a"], "2")]));
+    writer.bytes[damaged] ^= 1;
+    let whole = read_whole(&Wandb, PLACE, &writer.bytes);
+    assert_eq!(whole.line("a"), [(1, 1.0), (2, 2.0)]);
+    for cut in (32_000..writer.bytes.len()).step_by(97) {
+        let mut sink = Memory::default();
+        let resume = read_on(&Wandb, PLACE, &writer.bytes[..cut], 1000, Resume::default(), &mut sink);
+        read_on(&Wandb, PLACE, &writer.bytes, 1000, resume, &mut sink);
+        assert_eq!(sink.text(), whole.text(), "{cut}");
+    }
+}
+
 #[test]
 fn nothing_yet_is_no_problem() {
     for size in 0..=7 {
@@ -383,6 +402,16 @@ fn an_exit_is_its_presence_and_not_the_last_record() {
     assert_eq!(sink.facts.state_detail.as_deref(), Some("failed"));
     let sink = read(&[record(23, b"")]);
     assert_eq!(sink.facts.state_detail.as_deref(), Some("preempted"));
+}
+
+/// What was told in an earlier reading is removed like what was told in this one.
+#[test]
+fn a_removed_final_value_takes_those_under_it_along() {
+    let records =
+        [summary(&[item(&["v", "min"], "1"), item(&["vv"], "2")], &[]), summary(&[], &[item(&["v"], "")])];
+    let bytes = log(&records);
+    assert_eq!(read(&records).finals.keys().collect::<Vec<_>>(), ["vv"]);
+    assert_eq!(read_growing(&Wandb, PLACE, &bytes, 64, 5).finals.keys().collect::<Vec<_>>(), ["vv"]);
 }
 
 #[test]

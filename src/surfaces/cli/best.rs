@@ -71,15 +71,14 @@ struct Field {
 impl Field {
     async fn of(session: &Session, values: &Values) -> Result<Field> {
         let metric = text(values, "metric").unwrap_or_default();
-        let mut filter = Values::from([("pattern".to_owned(), ParamValue::Text(metric.to_owned()))]);
+        let mut filter = Values::from([("key".to_owned(), ParamValue::Text(metric.to_owned()))]);
         filter.extend(values.get("project").map(|project| ("project".to_owned(), project.clone())));
         let rows = output::collect(session.workspace.canned("keys", &filter).await?).await?;
         let mut field = Field { metric: metric.to_owned(), has_goal: true, ..Field::default() };
         let column = |name| output::texts(&rows, name);
-        let (keys, axes, goals) = (column("key")?, column("axis")?, column("goal")?);
+        let (axes, goals) = (column("axis")?, column("goal")?);
         let (runs, finite) = (column("run_count")?, column("finite_run_count")?);
-        let rows = keys.iter().zip(axes).zip(goals).zip(runs).zip(finite);
-        for ((((_, axis), goal), runs), finite) in rows.filter(|((((key, _), _), _), _)| *key == metric) {
+        for (((axis, goal), runs), finite) in axes.into_iter().zip(goals).zip(runs).zip(finite) {
             field.axes.push(axis);
             field.has_goal &= !goal.is_empty();
             field.run_count += runs.parse::<u64>().unwrap_or(0);
