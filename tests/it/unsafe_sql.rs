@@ -251,7 +251,7 @@ fn what_grows_without_bound_is_stopped() {
         bound,
         &[
             "select length(repeat('x', 2000000000))",
-            "select length(repeat(run_id, 1000000)) from metrics",
+            "select length(repeat(run_id, 100000000)) from metrics",
             "select length(repeat('x', 9223372036854775807))",
             "select length(lpad('x', 2000000000, 'y'))",
             "select length(rpad(run_id, 2000000000)) from metrics",
@@ -276,7 +276,6 @@ fn what_grows_without_bound_is_stopped() {
             "select value from generate_series(1, 20000000) order by value desc limit 1 offset 19999999",
             "select array_length(array_agg(value)) from generate_series(1, 20000000)",
             "select median(value) from generate_series(1, 20000000)",
-            "select count(*) from metrics a, metrics b, metrics c, metrics d where a.value + b.value < c.value + d.value - 1e9",
             "select count(*) from generate_series(1, 7000000) a join generate_series(1, 7000000) b on a.value = b.value",
             "select length(replace(repeat('a', 1000000), 'a', repeat('b', 1000000)))",
             "select length(array_to_string(array_agg(value), repeat('x', 1000000))) from generate_series(1, 100000)",
@@ -287,6 +286,7 @@ fn what_grows_without_bound_is_stopped() {
         LATE,
         &[
             "select count(*) from generate_series(1, 100000000000)",
+            "select count(*) from metrics a, metrics b, metrics c, metrics d where a.value + b.value < c.value + d.value - 1e9",
             "select count(*) from range(1, 100000000000, 1)",
             "select count(*) from generate_series(1, 1000000) a, generate_series(1, 1000000) b where (a.value * b.value) % 7 = 3",
             "select count(*) from generate_series(1, 1000000) a join generate_series(1, 1000000) b on a.value + b.value = 1",
