@@ -2,6 +2,7 @@
 //! the limits of the engine alone.
 
 use super::Request;
+use crate::error::UserError;
 use crate::surfaces::cli::session::Session;
 use crate::surfaces::cli::statement;
 use crate::workspace::Workspace;
@@ -28,4 +29,12 @@ impl Asker {
 
     /// There is nobody to let go.
     pub async fn finish(&self) {}
+}
+
+/// There are no workers.
+///
+/// # Errors
+/// Always.
+pub async fn serve() -> Result<u8> {
+    Err(UserError::usage("this system has no workers").into())
 }

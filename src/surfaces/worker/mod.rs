@@ -28,7 +28,7 @@ mod serve;
 #[cfg(unix)]
 pub use asker::Asker;
 #[cfg(not(unix))]
-pub use here::Asker;
+pub use here::{Asker, serve};
 #[cfg(unix)]
 pub use serve::serve;
 
