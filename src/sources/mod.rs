@@ -10,6 +10,7 @@ pub mod json;
 pub mod jsonl;
 pub mod judge;
 pub mod lines;
+mod pattern;
 pub mod rows;
 pub mod sidecar;
 mod terminal;
