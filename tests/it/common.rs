@@ -24,6 +24,7 @@ pub fn small_limits() -> Limits {
         read_bytes: 4 << 10,
         slice_bytes: 16 << 10,
         partitions: Some(3),
+        threads: Some(3),
         ..Limits::default()
     }
 }
