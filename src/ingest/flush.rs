@@ -2,7 +2,7 @@
 
 use super::load::{Active, Batch};
 use super::overlap::{self, Overlap};
-use super::points::{Group, NO_TIME, PointRow};
+use super::points::Group;
 use super::settle::{rewind_of, rewinds_of, settle};
 use super::state::{RunPlace, run_row};
 use crate::records::batch::{Cell, rows_to_batch};
@@ -12,15 +12,13 @@ use crate::store::merge;
 use crate::store::rows::RowSet;
 use crate::store::writer::FileWriter;
 use crate::store::{Catalog, Changes, FileClass, FileRecord, Limits, RunRecord, Snapshot};
-use arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringBuilder, TimestampMillisecondArray,
-};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{self, AtomicI64};
+use std::sync::{Mutex, PoisonError};
 
-/// Rows of a batch while points are written.
+/// Rows of a batch while small tables are written.
 const BATCH_ROWS: usize = 1 << 16;
 
 /// Where batches go.
@@ -33,6 +31,21 @@ pub struct Flush<'a> {
     pub limits: Limits,
     /// Time of the commit.
     pub now_ms: i64,
+    /// What the commits of one pass share.
+    pub order: &'a Order,
+}
+
+/// Commits of several threads come one after the other; the files are written side by side.
+pub struct Order {
+    turn: Mutex<()>,
+    next_alert_seq: AtomicI64,
+}
+
+impl Order {
+    /// Alerts are numbered from `next_alert_seq`.
+    pub fn new(next_alert_seq: i64) -> Self {
+        Self { turn: Mutex::new(()), next_alert_seq: AtomicI64::new(next_alert_seq) }
+    }
 }
 
 /// What a commit wrote.
@@ -53,9 +66,7 @@ impl Flush<'_> {
     pub fn commit(&self, batch: &mut Batch, current: Option<(&str, &str)>) -> anyhow::Result<Written> {
         let mut work = Work {
             flush: self,
-            snapshot: self.catalog.snapshot()?,
             changes: Changes { now_ms: self.now_ms, ..Changes::default() },
-            next_file_id: self.catalog.next_file_id()?,
             superseded: BTreeMap::new(),
         };
         let point_count = batch.points.len() as u64;
@@ -63,12 +74,17 @@ impl Flush<'_> {
         work.resolve(batch, overlaps)?;
         batch.runs.iter_mut().for_each(|run| run.state.settle_last_step());
         work.write_small_tables(batch)?;
-        work.drop_rows(batch)?;
-        work.record(batch)?;
         let file_count = work.changes.new_files.len() as u64;
+        // Files that several runs share are looked at anew: another thread may have hidden rows in them.
+        let turn = self.order.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        work.number_files()?;
+        let snapshot = self.catalog.snapshot()?;
+        work.drop_rows(batch, &snapshot)?;
+        work.record(batch, &snapshot)?;
         if !work.changes.is_empty() {
             self.catalog.commit(&work.changes)?;
         }
+        drop(turn);
         batch.after_commit(current);
         Ok(Written { file_count, point_count })
     }
@@ -77,10 +93,8 @@ impl Flush<'_> {
 /// A commit being made.
 struct Work<'a> {
     flush: &'a Flush<'a>,
-    snapshot: Snapshot,
     changes: Changes,
-    next_file_id: i64,
-    /// Rows that newly ceased to count, by id of a file of the snapshot.
+    /// Rows that newly ceased to count, by id of a stored file.
     superseded: BTreeMap<i64, RowSet>,
 }
 
@@ -98,12 +112,12 @@ impl Work<'_> {
                 .then_with(|| a.key.cmp(&b.key))
                 .then_with(|| runs[a.run].run_id.cmp(&runs[b.run].run_id))
         };
-        groups.sort_by(|a, b| order(&a.0, &b.0));
+        groups.sort_by(order);
         let mut overlaps = rewound_overlaps(&batch.runs);
         let mut output: Option<PointFile> = None;
-        for (group, mut rows) in groups {
+        for mut group in groups {
             let run = &mut batch.runs[group.run];
-            let settled = settle(&group.key, group.internal, &mut rows, &mut run.state);
+            let settled = settle(&group.key, group.internal, &mut group.points, &mut run.state);
             if settled.reread {
                 batch.reread.insert(run.key.clone(), run.state.hints.clone());
             }
@@ -120,7 +134,10 @@ impl Work<'_> {
                 Some(open) => open,
                 None => output.insert(PointFile::create(self.flush, place)?),
             };
-            open.append(&run.run_id, &group.key, &rows, &settled.superseded)?;
+            open.append(&run.run_id, group, &settled.superseded)?;
+            for (key, columns) in open.writer.take_spent() {
+                batch.points.give_back(&key, columns);
+            }
         }
         self.close(output)?;
         Ok(overlaps)
@@ -128,23 +145,25 @@ impl Work<'_> {
 
     fn close(&mut self, file: Option<PointFile>) -> anyhow::Result<()> {
         if let Some(file) = file {
-            let record = file.finish()?;
-            self.add_file(record);
+            self.changes.new_files.push(file.finish()?);
         }
         Ok(())
     }
 
-    fn add_file(&mut self, mut record: FileRecord) {
-        record.id = self.next_file_id;
-        self.next_file_id += 1;
-        self.changes.new_files.push(record);
+    fn number_files(&mut self) -> anyhow::Result<()> {
+        if !self.changes.new_files.is_empty() {
+            let first_id = self.flush.catalog.next_file_id()?;
+            (first_id..).zip(&mut self.changes.new_files).for_each(|(id, file)| file.id = id);
+        }
+        Ok(())
     }
 
     /// Decides among stored and new points at the same steps.
     fn resolve(&mut self, batch: &mut Batch, overlaps: Overlaps) -> anyhow::Result<()> {
+        let stored = if overlaps.is_empty() { None } else { Some(self.flush.catalog.snapshot()?) };
         for (index, keys) in overlaps {
             let run = &mut batch.runs[index];
-            let files = self.metrics_files(run)?;
+            let files = self.metrics_files(run, stored.as_ref())?;
             let resolved = overlap::resolve(self.flush.cache, &run.run_id, &keys, &files, self.flush.limits)?;
             for (file, rows) in resolved.superseded {
                 self.supersede(&files[file], &rows);
@@ -160,23 +179,24 @@ impl Work<'_> {
     }
 
     /// Files with counting points of a run: stored ones, then new ones.
-    fn metrics_files(&self, run: &Active) -> anyhow::Result<Vec<FileRecord>> {
+    fn metrics_files(&self, run: &Active, snapshot: Option<&Snapshot>) -> anyhow::Result<Vec<FileRecord>> {
         let stored: BTreeSet<i64> = match run.fresh {
             true => BTreeSet::new(),
             false => self.flush.catalog.files_of_run(&run.run_id)?.into_iter().collect(),
         };
         let is_live = |file: &&FileRecord| file.table == Table::Metrics && file.class == FileClass::Live;
-        let old = self.snapshot.files.iter().filter(is_live).filter(|file| stored.contains(&file.id));
+        let files = snapshot.into_iter().flat_map(|snapshot| snapshot.files.iter());
+        let old = files.filter(is_live).filter(|file| stored.contains(&file.id));
         let new =
             self.changes.new_files.iter().filter(is_live).filter(|file| file.runs.contains(&run.run_id));
         Ok(old.chain(new).cloned().collect())
     }
 
     fn supersede(&mut self, file: &FileRecord, rows: &RowSet) {
-        match self.changes.new_files.iter_mut().find(|new| new.id == file.id) {
+        match self.changes.new_files.iter_mut().find(|new| new.path == file.path) {
             Some(new) => new.superseded = new.superseded.union(rows),
             None => {
-                let known = self.superseded.entry(file.id).or_insert_with(|| file.superseded.clone());
+                let known = self.superseded.entry(file.id).or_default();
                 *known = known.union(rows);
             }
         }
@@ -212,8 +232,22 @@ impl Work<'_> {
         self.write_rows(Table::Configs, configs)?;
         self.write_rows(Table::Summary, summary)?;
         self.write_rows(Table::Texts, with_project(std::mem::take(&mut batch.texts)))?;
-        self.write_rows(Table::Alerts, with_project(std::mem::take(&mut batch.alerts)))?;
+        let alerts = self.numbered(std::mem::take(&mut batch.alerts))?;
+        self.write_rows(Table::Alerts, with_project(alerts))?;
         self.write_rows(Table::Console, with_project(std::mem::take(&mut batch.console)))
+    }
+
+    /// Gives alerts their numbers, which grow for ever.
+    fn numbered(&self, mut alerts: Vec<(usize, Vec<Cell>)>) -> anyhow::Result<Vec<(usize, Vec<Cell>)>> {
+        let column = Table::Alerts.stored_schema().index_of("seq")?;
+        let next = &self.flush.order.next_alert_seq;
+        let first = next.fetch_add(alerts.len() as i64, atomic::Ordering::Relaxed);
+        for (seq, (_, alert)) in (first..).zip(&mut alerts) {
+            if let Some(cell) = alert.get_mut(column) {
+                *cell = seq.into();
+            }
+        }
+        Ok(alerts)
     }
 
     /// One file a project.
@@ -235,17 +269,15 @@ impl Work<'_> {
             for chunk in rows.chunks(BATCH_ROWS) {
                 writer.write(&rows_to_batch(table, chunk)?)?;
             }
-            let record = writer.finish()?;
-            self.add_file(record);
+            self.changes.new_files.push(writer.finish()?);
         }
         Ok(())
     }
 
     /// Rows of runs that are replaced, reset or gone cease to count.
-    fn drop_rows(&mut self, batch: &Batch) -> anyhow::Result<()> {
+    fn drop_rows(&mut self, batch: &Batch, snapshot: &Snapshot) -> anyhow::Result<()> {
         let mut drops: BTreeMap<i64, BTreeSet<String>> = BTreeMap::new();
-        let place: BTreeMap<i64, &FileRecord> =
-            self.snapshot.files.iter().map(|file| (file.id, file)).collect();
+        let place: BTreeMap<i64, &FileRecord> = snapshot.files.iter().map(|file| (file.id, file)).collect();
         let mut add = |run_id: &str, is_dropped: &dyn Fn(Table) -> bool| -> anyhow::Result<()> {
             for file_id in self.flush.catalog.files_of_run(run_id)? {
                 if place.get(&file_id).is_some_and(|file| is_dropped(file.table)) {
@@ -276,10 +308,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn record(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
-        let superseded = std::mem::take(&mut self.superseded);
-        let hidden = superseded.into_iter().map(|(file, rows)| (file, HiddenKind::Superseded, rows));
-        self.changes.hidden.extend(hidden);
+    fn record(&mut self, batch: &mut Batch, snapshot: &Snapshot) -> anyhow::Result<()> {
+        for file in snapshot.files.iter() {
+            if let Some(rows) = self.superseded.remove(&file.id) {
+                self.changes.hidden.push((file.id, HiddenKind::Superseded, file.superseded.union(&rows)));
+            }
+        }
         for run in &batch.runs {
             self.changes.runs.push(RunRecord {
                 run_id: run.run_id.clone(),
@@ -299,7 +333,7 @@ impl Work<'_> {
             }
         }
         self.changes.problems = std::mem::take(&mut batch.problems);
-        self.changes.next_alert_seq = Some(batch.next_alert_seq);
+        self.changes.next_alert_seq = Some(self.flush.order.next_alert_seq.load(atomic::Ordering::Relaxed));
         Ok(())
     }
 }
@@ -330,9 +364,6 @@ struct PointFile {
     place: (Option<String>, FileClass),
     writer: FileWriter,
     superseded: RowSet,
-    rows: Vec<PointRow>,
-    run_ids: StringBuilder,
-    keys: StringBuilder,
     written: u64,
 }
 
@@ -340,61 +371,16 @@ impl PointFile {
     fn create(flush: &Flush<'_>, place: (Option<String>, FileClass)) -> anyhow::Result<Self> {
         let writer =
             FileWriter::create(flush.cache, Table::Metrics, place.1, place.0.as_deref(), flush.limits)?;
-        Ok(Self {
-            place,
-            writer,
-            superseded: RowSet::new(),
-            rows: Vec::new(),
-            run_ids: StringBuilder::new(),
-            keys: StringBuilder::new(),
-            written: 0,
-        })
+        Ok(Self { place, writer, superseded: RowSet::new(), written: 0 })
     }
 
-    fn append(
-        &mut self,
-        run_id: &str,
-        key: &str,
-        rows: &[PointRow],
-        superseded: &[usize],
-    ) -> anyhow::Result<()> {
+    fn append(&mut self, run_id: &str, group: Group, superseded: &[usize]) -> anyhow::Result<()> {
         superseded.iter().for_each(|row| self.superseded.push(self.written + *row as u64));
-        self.written += rows.len() as u64;
-        for chunk in rows.chunks(BATCH_ROWS) {
-            if self.rows.len() + chunk.len() > BATCH_ROWS {
-                self.write_out()?;
-            }
-            self.rows.extend_from_slice(chunk);
-            for _ in chunk {
-                self.run_ids.append_value(run_id);
-                self.keys.append_value(key);
-            }
-        }
-        // Row groups are cut between batches: large metrics get batches of their own.
-        if rows.len() >= BATCH_ROWS / 8 { self.write_out() } else { Ok(()) }
+        self.written += group.points.len() as u64;
+        self.writer.append(run_id, &group.key, group.points)
     }
 
-    fn write_out(&mut self) -> anyhow::Result<()> {
-        let rows = std::mem::take(&mut self.rows);
-        let time = |row: &PointRow| (row.time != NO_TIME).then_some(row.time);
-        let project = self.place.0.as_deref();
-        let mut projects = StringBuilder::new();
-        rows.iter().for_each(|_| projects.append_option(project));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(self.run_ids.finish()),
-            Arc::new(self.keys.finish()),
-            Arc::new(rows.iter().map(|row| row.step).collect::<Int64Array>()),
-            Arc::new(rows.iter().map(|row| row.value).collect::<Float64Array>()),
-            Arc::new(rows.iter().map(time).collect::<TimestampMillisecondArray>().with_timezone("UTC")),
-            Arc::new(rows.iter().map(|row| row.segment).collect::<Int32Array>()),
-            Arc::new(rows.iter().map(|row| row.seq).collect::<Int64Array>()),
-            Arc::new(projects.finish()),
-        ];
-        self.writer.write(&RecordBatch::try_new(Table::Metrics.stored_schema(), columns)?)
-    }
-
-    fn finish(mut self) -> anyhow::Result<FileRecord> {
-        self.write_out()?;
+    fn finish(self) -> anyhow::Result<FileRecord> {
         let mut record = self.writer.finish()?;
         record.superseded = self.superseded;
         Ok(record)

@@ -4,6 +4,7 @@ use super::plan::FoundRun;
 use crate::store::Catalog;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What names a run across refreshes: source, identity of its logs, name inside the log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,6 +48,11 @@ pub fn assign(runs: &BTreeMap<RunKey, Option<String>>) -> BTreeMap<RunKey, Strin
 pub struct Ids {
     /// Runs of the catalog.
     pub known: BTreeMap<RunKey, String>,
+    given: Mutex<Given>,
+}
+
+/// Ids of runs that are there.
+struct Given {
     wanted: BTreeMap<RunKey, String>,
     taken: BTreeSet<String>,
 }
@@ -75,25 +81,37 @@ impl Ids {
         }
         let wanted = assign(&producers);
         let taken = known.values().chain(wanted.values()).cloned().collect();
-        Ok(Self { known, wanted, taken })
+        Ok(Self { known, given: Mutex::new(Given { wanted, taken }) })
+    }
+
+    fn given(&self) -> MutexGuard<'_, Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a run that is there bears the id.
+    pub fn is_wanted(&self, id: &str) -> bool {
+        self.given().wanted.values().any(|wanted| wanted == id)
     }
 
     /// Known runs whose id must change.
     pub fn renamed(&self) -> Vec<RunKey> {
+        let given = self.given();
         let differs =
-            |(key, id): &(&RunKey, &String)| self.wanted.get(*key).is_some_and(|wanted| wanted != *id);
+            |(key, id): &(&RunKey, &String)| given.wanted.get(*key).is_some_and(|wanted| wanted != *id);
         self.known.iter().filter(differs).map(|(key, _)| key.clone()).collect()
     }
 
-    /// Id of a run that is being read; a new one where it is not known.
-    pub fn id(&mut self, run: &FoundRun, sub: &str) -> String {
+    /// Id of a run that is being read; a new one where it is not known. Which of two new runs that
+    /// clash is asked for first does not matter: both are renamed by the next pass.
+    pub fn id(&self, run: &FoundRun, sub: &str) -> String {
         let key = RunKey { sub: sub.to_string(), ..root_key(run) };
-        if let Some(id) = self.wanted.get(&key) {
+        let mut given = self.given();
+        if let Some(id) = given.wanted.get(&key) {
             return id.clone();
         }
-        let id = new_run_id(&key, producer_id(run, sub).as_deref(), |id| self.taken.contains(id));
-        self.taken.insert(id.clone());
-        self.wanted.insert(key, id.clone());
+        let id = new_run_id(&key, producer_id(run, sub).as_deref(), |id| given.taken.contains(id));
+        given.taken.insert(id.clone());
+        given.wanted.insert(key, id.clone());
         id
     }
 }

@@ -57,7 +57,7 @@ pub struct Batch {
     pub points: Points,
     /// Rows of `texts` with the index of their run.
     pub texts: Vec<(usize, Vec<Cell>)>,
-    /// Rows of `alerts` with the index of their run.
+    /// Rows of `alerts` with the index of their run; they are numbered when they are written.
     pub alerts: Vec<(usize, Vec<Cell>)>,
     /// Rows of `console` with the index of their run.
     pub console: Vec<(usize, Vec<Cell>)>,
@@ -73,18 +73,11 @@ pub struct Batch {
     pub gone_inputs: Vec<(String, String, String)>,
     /// Runs to read anew, with what was learned of the axes of their metrics.
     pub reread: BTreeMap<RunKey, BTreeMap<String, AxisHint>>,
-    /// Notes for stderr.
-    pub notes: Vec<String>,
-    /// Number of the next alert.
-    pub next_alert_seq: i64,
+    /// Notes for stderr, by path of the input.
+    pub notes: Vec<(String, String)>,
 }
 
 impl Batch {
-    /// Nothing yet; alerts are numbered from `next_alert_seq`.
-    pub fn new(next_alert_seq: i64) -> Self {
-        Self { next_alert_seq, ..Self::default() }
-    }
-
     /// Index of a run at work.
     pub fn find(&self, key: &RunKey) -> Option<usize> {
         self.index.get(key).copied()
@@ -97,10 +90,10 @@ impl Batch {
         self.runs.len() - 1
     }
 
-    /// Whether the steps of a metric are training steps, as far as its log has said.
-    pub fn is_training(&mut self, run: usize, key: &str) -> bool {
+    /// Number of the group of a metric, and whether its steps are training steps as far as its log has said.
+    pub fn group(&mut self, run: usize, key: &str) -> (usize, bool) {
         let state = &self.runs[run].state;
-        self.points.is_training(run, key, || state.keys.get(key).is_none_or(|key| key.axis == Axis::Step))
+        self.points.group(run, key, || state.keys.get(key).is_none_or(|key| key.axis == Axis::Step))
     }
 
     /// Notes how far an input was read.

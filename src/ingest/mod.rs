@@ -11,6 +11,7 @@ pub mod points;
 pub mod settle;
 pub mod sink;
 pub mod state;
+pub mod worker;
 
 use crate::sources::discover;
 use crate::sources::tree::Walked;

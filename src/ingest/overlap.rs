@@ -1,7 +1,7 @@
 //! Which of several points at one step counts: the last arrival, unless the producer took it back.
 
-use super::points::PointRow;
 use super::state::KeyState;
+use crate::records::columns::{Columns, PointRow};
 use crate::records::schema::Table;
 use crate::store::merge::{Merge, SortedFile, column, rows_where, texts};
 use crate::store::rows::RowSet;
@@ -19,9 +19,9 @@ pub fn is_rewound(rewinds: &[Rewind], step: i64, arrival: (i32, i64)) -> bool {
 }
 
 /// Indices of rows that do not count. Rows are sorted by (step, arrival).
-pub fn superseded(rows: &[PointRow], rewinds: &[Rewind]) -> Vec<usize> {
-    let replaced = |i: usize| rows.get(i + 1).is_some_and(|next| next.step == rows[i].step);
-    let rewound = |i: usize| !rewinds.is_empty() && is_rewound(rewinds, rows[i].step, rows[i].arrival());
+pub fn superseded(rows: &Columns, rewinds: &[Rewind]) -> Vec<usize> {
+    let replaced = |i: usize| rows.step.get(i + 1).is_some_and(|next| *next == rows.step[i]);
+    let rewound = |i: usize| !rewinds.is_empty() && is_rewound(rewinds, rows.step[i], rows.arrival(i));
     (0..rows.len()).filter(|i| replaced(*i) || rewound(*i)).collect()
 }
 
@@ -146,27 +146,23 @@ impl<'a> Judge<'a> {
 mod tests {
     use super::*;
 
-    fn row(step: i64, segment: i32, seq: i64) -> PointRow {
-        PointRow { step, value: 0.0, time: 0, seq, segment }
+    fn rows(points: &[(i64, i32, i64)]) -> Columns {
+        let mut rows = Columns::default();
+        for &(step, segment, seq) in points {
+            rows.push(PointRow { step, value: 0.0, time: 0, seq, segment });
+        }
+        rows
     }
 
     #[test]
     fn the_last_arrival_at_a_step_counts() {
-        let rows = [
-            row(0, 0, 0),
-            row(1, 0, 1),
-            row(1, 1, 0),
-            row(2, 0, 2),
-            row(2, 0, 3),
-            row(2, 1, 1),
-            row(3, 1, 2),
-        ];
+        let rows = rows(&[(0, 0, 0), (1, 0, 1), (1, 1, 0), (2, 0, 2), (2, 0, 3), (2, 1, 1), (3, 1, 2)]);
         assert_eq!(superseded(&rows, &[]), [1, 3, 4]);
     }
 
     #[test]
     fn a_rewind_takes_back_what_came_before_it() {
-        let rows = [row(0, 0, 0), row(1, 0, 1), row(2, 0, 2), row(2, 1, 5), row(3, 0, 3)];
+        let rows = rows(&[(0, 0, 0), (1, 0, 1), (2, 0, 2), (2, 1, 5), (3, 0, 3)]);
         assert_eq!(superseded(&rows, &[(1, 4, 1)]), [1, 2, 4]);
     }
 }

@@ -1,12 +1,13 @@
-//! Points on their way into a file: columns in memory, grouped by run and metric.
+//! Points on their way into a file, gathered by run and metric.
 
+use crate::records::columns::{Columns, PointRow};
 use std::collections::HashMap;
 
-/// A time that was not logged.
-pub const NO_TIME: i64 = i64::MIN;
+/// Columns of fewer points than this are not kept for the next ones.
+const MIN_KEPT_POINTS: usize = 4096;
 
-/// A run and a metric, by number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A metric of a run and its points in order of arrival.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// Index of the run in the batch.
     pub run: usize,
@@ -14,131 +15,113 @@ pub struct Group {
     pub key: String,
     /// The tracker's own key.
     pub internal: bool,
+    /// Its points.
+    pub points: Columns,
     /// Whether its steps are training steps.
     is_training: bool,
 }
 
-/// Points of many runs, in order of arrival.
+/// Points of many runs.
 #[derive(Debug, Default)]
 pub struct Points {
-    /// What a point belongs to.
-    pub groups: Vec<Group>,
-    index: HashMap<(usize, String), u32>,
+    groups: Vec<Group>,
+    index: HashMap<(usize, String), usize>,
     /// The group that followed each group the last time: logs repeat their keys in one order.
-    next: Vec<u32>,
-    previous: u32,
-    group: Vec<u32>,
-    rows: Vec<PointRow>,
-}
-
-/// A point without its names.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PointRow {
-    /// Step.
-    pub step: i64,
-    /// Value.
-    pub value: f64,
-    /// Milliseconds since 1970, or [`NO_TIME`].
-    pub time: i64,
-    /// Arrival number within the input.
-    pub seq: i64,
-    /// Which start of the run.
-    pub segment: i32,
-}
-
-impl PointRow {
-    /// What decides which of two points at one step counts: the larger.
-    pub fn arrival(&self) -> (i32, i64) {
-        (self.segment, self.seq)
-    }
+    next: Vec<usize>,
+    previous: usize,
+    count: usize,
+    /// Empty columns with room, by the key they were used for.
+    kept: HashMap<String, Columns>,
 }
 
 impl Points {
     /// Number of points.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.count
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.count == 0
     }
 
-    /// Adds a point.
-    pub fn push(&mut self, run: usize, key: &str, internal: bool, row: PointRow) {
-        let group = self.group_of(run, key, || true);
-        if let Some(group) = self.groups.get_mut(group as usize) {
-            group.internal = internal;
-        }
-        self.group.push(group);
-        self.rows.push(row);
-    }
-
-    /// Whether the steps of a metric are training steps; `find_out` is asked at its first point.
-    pub fn is_training(&mut self, run: usize, key: &str, find_out: impl FnOnce() -> bool) -> bool {
-        let previous = self.previous;
-        let group = self.group_of(run, key, find_out);
-        self.previous = previous;
-        self.groups.get(group as usize).is_none_or(|group| group.is_training)
-    }
-
-    fn group_of(&mut self, run: usize, key: &str, is_training: impl FnOnce() -> bool) -> u32 {
-        let guess = self.next.get(self.previous as usize).copied().unwrap_or(u32::MAX);
-        let group = match self.groups.get(guess as usize) {
+    /// Number of the group of a metric, and whether its steps are training steps; `find_out` is asked
+    /// at its first point.
+    pub fn group(&mut self, run: usize, key: &str, find_out: impl FnOnce() -> bool) -> (usize, bool) {
+        let guess = self.next.get(self.previous).copied().unwrap_or(usize::MAX);
+        let at = match self.groups.get(guess) {
             Some(group) if group.run == run && group.key == key => guess,
-            _ => self.look_up(run, key, is_training),
+            _ => self.look_up(run, key, find_out),
         };
-        if let Some(next) = self.next.get_mut(self.previous as usize) {
-            *next = group;
+        if let Some(next) = self.next.get_mut(self.previous) {
+            *next = at;
         }
-        self.previous = group;
-        group
+        self.previous = at;
+        (at, self.groups[at].is_training)
     }
 
-    fn look_up(&mut self, run: usize, key: &str, is_training: impl FnOnce() -> bool) -> u32 {
+    fn look_up(&mut self, run: usize, key: &str, is_training: impl FnOnce() -> bool) -> usize {
         let name = (run, key.to_string());
         if let Some(group) = self.index.get(&name) {
             return *group;
         }
-        let group = self.groups.len() as u32;
-        self.groups.push(Group { run, key: name.1.clone(), internal: false, is_training: is_training() });
-        self.next.push(u32::MAX);
-        self.index.insert(name, group);
-        group
+        let at = self.groups.len();
+        let points = self.kept.remove(key).unwrap_or_default();
+        let is_training = is_training();
+        self.groups.push(Group { run, key: name.1.clone(), internal: false, points, is_training });
+        self.next.push(usize::MAX);
+        self.index.insert(name, at);
+        at
     }
 
-    /// Takes all points, group by group (in the order of [`Points::groups`]), arrival order kept.
-    pub fn take(&mut self) -> Vec<(Group, Vec<PointRow>)> {
-        let taken = std::mem::take(self);
-        let mut counts = vec![0usize; taken.groups.len()];
-        taken.group.iter().for_each(|group| counts[*group as usize] += 1);
-        let mut rows: Vec<Vec<PointRow>> = counts.into_iter().map(Vec::with_capacity).collect();
-        for (group, row) in taken.group.iter().zip(taken.rows) {
-            rows[*group as usize].push(row);
+    /// Adds a point to a group of [`Points::group`].
+    pub fn push(&mut self, group: usize, internal: bool, row: PointRow) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.internal = internal;
+            group.points.push(row);
+            self.count += 1;
         }
-        taken.groups.into_iter().zip(rows).collect()
+    }
+
+    /// Takes all points, metric by metric.
+    pub fn take(&mut self) -> Vec<Group> {
+        let kept = std::mem::take(&mut self.kept);
+        let taken = std::mem::replace(self, Self { kept, ..Self::default() });
+        taken.groups.into_iter().filter(|group| !group.points.is_empty()).collect()
+    }
+
+    /// Takes back columns that were read, for the next points of such a metric: memory that is used
+    /// again need not be asked for.
+    pub fn give_back(&mut self, key: &str, mut points: Columns) {
+        if points.len() >= MIN_KEPT_POINTS {
+            points.clear();
+            self.kept.insert(key.to_string(), points);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::columns::NO_TIME;
 
     #[test]
     fn points_come_back_by_run_and_key_in_order_of_arrival() {
         let mut points = Points::default();
         let row = |step| PointRow { step, value: 0.0, time: NO_TIME, seq: step, segment: 0 };
+        let add = |points: &mut Points, run, key, step| {
+            let (group, _) = points.group(run, key, || true);
+            points.push(group, false, row(step));
+        };
         for step in 0..3 {
             for (run, key) in [(0, "a"), (0, "b"), (1, "a")] {
-                points.push(run, key, false, row(step));
+                add(&mut points, run, key, step);
             }
         }
-        points.push(0, "b", false, row(9));
-        let taken: Vec<_> = points
-            .take()
-            .into_iter()
-            .map(|(group, rows)| (group.run, group.key, rows.iter().map(|r| r.step).collect::<Vec<_>>()))
-            .collect();
+        add(&mut points, 0, "b", 9);
+        assert_eq!(points.len(), 10);
+        let taken: Vec<_> =
+            points.take().into_iter().map(|group| (group.run, group.key, group.points.step)).collect();
         let name = |text: &str| text.to_string();
         assert_eq!(
             taken,

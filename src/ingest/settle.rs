@@ -1,9 +1,9 @@
 //! Settles the new points of one metric: their order, what their steps mean, which of them count.
 
 use super::overlap::{self, Overlap, Rewind};
-use super::points::PointRow;
 use super::state::{KeyState, RunState};
 use crate::records::Axis;
+use crate::records::columns::Columns;
 
 /// What is known of the axis of a metric before its points are read (again).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -37,14 +37,14 @@ enum Steps {
 
 /// Sorts the rows, decides which count among them, and continues the statistics of the metric.
 /// What is found out of the axis goes into the hints of the run.
-pub fn settle(key: &str, internal: bool, rows: &mut [PointRow], run: &mut RunState) -> Settled {
+pub fn settle(key: &str, internal: bool, rows: &mut Columns, run: &mut RunState) -> Settled {
     let hint = run.hints.get(key).copied();
     let (rewinds, new_rewind) = (std::mem::take(&mut run.rewinds), run.new_rewind);
     let state = run.key(key);
     state.internal = internal;
     let mut settled = Settled::default();
     let (steps, found) = if internal { (Steps::Logged, None) } else { steps(rows, state, hint) };
-    let earlier_start = rows.iter().any(|row| row.segment < state.stored_segment);
+    let earlier_start = rows.segment.iter().any(|segment| *segment < state.stored_segment);
     settled.reread = found.is_some() || earlier_start && !matches!(steps, Steps::Logged);
     number(rows, &steps, state);
     if !internal {
@@ -63,9 +63,9 @@ pub fn settle(key: &str, internal: bool, rows: &mut [PointRow], run: &mut RunSta
 }
 
 /// How steps are made, and what is newly known when stored points were numbered otherwise.
-fn steps(rows: &[PointRow], state: &KeyState, hint: Option<AxisHint>) -> (Steps, Option<AxisHint>) {
-    let first_step = rows.first().map(|row| row.step).unwrap_or_default();
-    let constant = rows.iter().all(|row| row.step == first_step);
+fn steps(rows: &Columns, state: &KeyState, hint: Option<AxisHint>) -> (Steps, Option<AxisHint>) {
+    let first_step = rows.step.first().copied().unwrap_or_default();
+    let constant = rows.step.iter().all(|step| *step == first_step);
     let same_as_stored = state.stored_steps == Some((first_step, first_step));
     match (hint, state.constant_step) {
         (Some(AxisHint::Stepped), _) => (logged_or_counter(state), None),
@@ -85,23 +85,22 @@ fn logged_or_counter(state: &KeyState) -> Steps {
     if state.axis == Axis::Index { Steps::Counter } else { Steps::Logged }
 }
 
-fn number(rows: &mut [PointRow], steps: &Steps, state: &mut KeyState) {
+fn number(rows: &mut Columns, steps: &Steps, state: &mut KeyState) {
     match steps {
         Steps::Logged => {}
         Steps::Arrival => {
-            rows.sort_by_key(PointRow::arrival);
-            state.constant_step = rows.first().map(|row| row.step).or(state.constant_step);
+            rows.sort_by_arrival();
+            state.constant_step = rows.step.first().copied().or(state.constant_step);
             state.axis = Axis::Index;
-            (state.stored..).zip(rows.iter_mut()).for_each(|(index, row)| row.step = index);
+            (state.stored..).zip(&mut rows.step).for_each(|(index, step)| *step = index);
         }
         Steps::Counter => {
-            rows.sort_by_key(PointRow::arrival);
-            rows.iter_mut().for_each(|row| row.step = state.counter.place(row.segment, row.step));
+            rows.sort_by_arrival();
+            let places = rows.segment.iter().zip(&mut rows.step);
+            places.for_each(|(segment, step)| *step = state.counter.place(*segment, *step));
         }
     }
-    if !rows.is_sorted_by_key(|row| (row.step, row.arrival())) {
-        rows.sort_by_key(|row| (row.step, row.arrival()));
-    }
+    rows.sort_by_step();
 }
 
 /// A rewind tells steps as they were logged. Where points are indexed by arrival it takes back all
@@ -120,57 +119,51 @@ pub fn rewinds_of(state: &KeyState, rewinds: &[Rewind]) -> Vec<Rewind> {
 }
 
 fn overlap_with_stored(
-    rows: &[PointRow],
+    rows: &Columns,
     state: &KeyState,
     new_rewind: Option<i64>,
     rewinds: &[Rewind],
 ) -> Option<Overlap> {
     let (_, stored_last) = state.stored_steps?;
-    let first = rows.first()?.step;
+    let first = *rows.step.first()?;
     let from_step = first.min(new_rewind.unwrap_or(i64::MAX));
     if from_step > stored_last {
         return None;
     }
-    let is_newest = rows.iter().all(|row| row.segment >= state.stored_segment);
+    let is_newest = rows.segment.iter().all(|segment| *segment >= state.stored_segment);
     let only_last = is_newest && state.last.is_some_and(|(last, _)| first >= last);
     let is_rewound = new_rewind.is_some_and(|step| step <= stored_last);
     Some(Overlap { from_step, recompute: !only_last || is_rewound, rewinds: rewinds.to_vec() })
 }
 
-fn push_live(rows: &[PointRow], superseded: &[usize], state: &mut KeyState) {
+fn push_live(rows: &Columns, superseded: &[usize], state: &mut KeyState) {
     let mut skip = superseded.iter().peekable();
-    for (i, row) in rows.iter().enumerate() {
+    for (i, (step, value)) in rows.step.iter().zip(&rows.value).enumerate() {
         if skip.next_if_eq(&&i).is_none() {
-            state.push(row.step, row.value);
+            state.push(*step, *value);
         }
     }
 }
 
-fn note_stored(rows: &[PointRow], state: &mut KeyState) {
-    let (Some(first), Some(last)) = (rows.first(), rows.last()) else { return };
-    let (low, high) = state.stored_steps.unwrap_or((first.step, last.step));
-    state.stored_steps = Some((low.min(first.step), high.max(last.step)));
+fn note_stored(rows: &Columns, state: &mut KeyState) {
+    let (Some(first), Some(last)) = (rows.step.first(), rows.step.last()) else { return };
+    let (low, high) = state.stored_steps.unwrap_or((*first, *last));
+    state.stored_steps = Some((low.min(*first), high.max(*last)));
     state.stored += rows.len() as i64;
-    state.stored_segment = rows.iter().map(|row| row.segment).fold(state.stored_segment, i32::max);
+    state.stored_segment = rows.segment.iter().copied().fold(state.stored_segment, i32::max);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::columns::PointRow;
 
-    fn rows(points: &[(i32, i64)]) -> Vec<PointRow> {
-        let row = |(seq, (segment, step)): (i64, &(i32, i64))| PointRow {
-            step: *step,
-            value: seq as f64,
-            time: 0,
-            seq,
-            segment: *segment,
-        };
-        (0..).zip(points).map(row).collect()
-    }
-
-    fn steps_of(rows: &[PointRow]) -> Vec<i64> {
-        rows.iter().map(|row| row.step).collect()
+    fn rows(points: &[(i32, i64)]) -> Columns {
+        let mut rows = Columns::default();
+        for (seq, &(segment, step)) in (0..).zip(points) {
+            rows.push(PointRow { step, value: seq as f64, time: 0, seq, segment });
+        }
+        rows
     }
 
     #[test]
@@ -178,10 +171,10 @@ mod tests {
         let mut run = RunState::default();
         let mut points = rows(&[(0, 7), (0, 7), (0, 7)]);
         assert_eq!(settle("acc", false, &mut points, &mut run), Settled::default());
-        assert_eq!(steps_of(&points), [0, 1, 2]);
+        assert_eq!(points.step, [0, 1, 2]);
         let mut more = rows(&[(0, 7)]);
         assert_eq!(settle("acc", false, &mut more, &mut run), Settled::default());
-        assert_eq!(steps_of(&more), [3]);
+        assert_eq!(more.step, [3]);
         assert!(settle("acc", false, &mut rows(&[(0, 8)]), &mut run).reread);
         assert_eq!(run.hints["acc"], AxisHint::Stepped);
     }
@@ -202,7 +195,7 @@ mod tests {
         run.key("system/cpu").axis = Axis::Index;
         let mut points = rows(&[(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]);
         assert_eq!(settle("system/cpu", false, &mut points, &mut run), Settled::default());
-        assert_eq!(steps_of(&points), [0, 1, 2, 3, 4]);
+        assert_eq!(points.step, [0, 1, 2, 3, 4]);
         assert!(settle("system/cpu", false, &mut rows(&[(0, 3)]), &mut run).reread, "an earlier start grew");
     }
 }

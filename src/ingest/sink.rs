@@ -3,8 +3,8 @@
 use super::ids::RunKey;
 use super::load::{Active, Batch, Loader, Runs};
 use super::plan::Stat;
-use super::points::{NO_TIME, PointRow};
 use crate::records::batch::{Cell, time_cell};
+use crate::records::columns::{NO_TIME, PointRow};
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text, TimeMs};
 use crate::sources::{RunInput, Sink};
 use crate::store::InputRecord;
@@ -29,6 +29,8 @@ pub struct RunSink<'a, 'b> {
     segment: i32,
     begins: bool,
     may_shift: bool,
+    /// How far the training steps of this start are shifted, once asked for.
+    shift: Option<i64>,
     last_time: Option<TimeMs>,
     failed: Option<anyhow::Error>,
 }
@@ -57,6 +59,7 @@ impl<'a, 'b> RunSink<'a, 'b> {
             segment: input.segment,
             begins,
             may_shift: false,
+            shift: None,
             last_time: None,
             failed: None,
             record,
@@ -108,6 +111,7 @@ impl<'a, 'b> RunSink<'a, 'b> {
 
     /// The input begins to speak of a run, or goes on.
     fn enter(&mut self, index: usize) {
+        self.shift = None;
         let run = &mut self.batch.runs[index];
         let state = &mut run.state;
         if self.begins && self.document.is_none() && self.segment > 0 && state.segment_count > 0 {
@@ -136,8 +140,15 @@ impl<'a, 'b> RunSink<'a, 'b> {
 
     /// How far the training steps of this start are shifted.
     fn shift(&mut self) -> i64 {
+        if let Some(shift) = self.shift {
+            return shift;
+        }
+        // Opening a run may tell which start it is.
+        self.index();
         let segment = self.segment;
-        self.active().and_then(|run| run.state.shifts.get(&segment).copied()).unwrap_or_default()
+        let shift = self.active().and_then(|run| run.state.shifts.get(&segment).copied()).unwrap_or_default();
+        self.shift = Some(shift);
+        shift
     }
 
     /// The first training step of a start decides whether it continues the one before.
@@ -146,16 +157,17 @@ impl<'a, 'b> RunSink<'a, 'b> {
         let Some(run) = self.active().filter(|run| !run.state.shifts.contains_key(&segment)) else { return };
         let shift = run.state.train_step.filter(|_| step == 0).map_or(0, |last| last + 1);
         run.state.shifts.insert(segment, shift);
+        self.shift = None;
         if shift > 0 {
-            let path = &self.input.path;
-            let note = format!("{path}: steps begin at 0 again, shifted by {shift} behind the start before");
-            self.batch.notes.push(note);
+            let note = format!("steps begin at 0 again, shifted by {shift} behind the start before");
+            self.batch.notes.push((self.input.path.clone(), note));
         }
     }
 
     fn add_point(&mut self, point: &Point<'_>, internal: bool) {
         let Some(index) = self.index() else { return };
-        let is_training = internal || self.batch.is_training(index, point.key);
+        let (group, is_training) = self.batch.group(index, point.key);
+        let is_training = internal || is_training;
         if is_training && self.may_shift {
             self.decide_shift(point.step);
             self.may_shift = false;
@@ -173,7 +185,7 @@ impl<'a, 'b> RunSink<'a, 'b> {
         }
         let time = point.time.unwrap_or(NO_TIME);
         let row = PointRow { step, value: point.value, time, seq, segment: self.segment };
-        self.batch.points.push(index, point.key, internal, row);
+        self.batch.points.push(group, internal, row);
     }
 
     /// Ends the input.
@@ -194,6 +206,7 @@ impl Sink for RunSink<'_, '_> {
         if self.sub != name {
             self.sub = name.to_string();
             self.run = None;
+            self.shift = None;
         }
     }
 
@@ -268,8 +281,6 @@ impl Sink for RunSink<'_, '_> {
     fn alert(&mut self, alert: Alert) {
         let step = alert.step.map(|step| step.saturating_add(self.shift()));
         let Some(index) = self.index() else { return };
-        let seq = self.batch.next_alert_seq;
-        self.batch.next_alert_seq += 1;
         let run = &mut self.batch.runs[index];
         run.state.alert_count += 1;
         let row = vec![
@@ -289,7 +300,7 @@ impl Sink for RunSink<'_, '_> {
             alert.title.into(),
             alert.text.into(),
             "logged".into(),
-            seq.into(),
+            Cell::Null,
         ];
         self.batch.alerts.push((index, row));
     }
@@ -318,6 +329,7 @@ impl Sink for RunSink<'_, '_> {
             run.state.segment_count = run.state.segment_count.max(now + 1);
             run.state.facts.end = None;
             self.segment = now;
+            self.shift = None;
         }
     }
 

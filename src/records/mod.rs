@@ -1,6 +1,7 @@
 //! The words every layer speaks: what a log says about a run. No input, no output, no Parquet.
 
 pub mod batch;
+pub mod columns;
 pub mod goal;
 pub mod schema;
 

@@ -71,11 +71,35 @@ pub enum Fault {
 ///
 /// A byte order mark and white space before the value are skipped.
 pub fn parse(bytes: &[u8]) -> Result<(Json<'_>, usize), Fault> {
+    parse_marked(bytes, &mut Marks::default())
+}
+
+/// Where the values of an object stand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// Start and end of each value, repeated keys included.
+    pub values: Vec<(usize, usize)>,
+    /// End of the object.
+    pub end: usize,
+}
+
+/// Like [`parse`]; where the value is an object, also says where its own values stand.
+pub fn parse_marked<'a>(bytes: &'a [u8], marks: &mut Marks) -> Result<(Json<'a>, usize), Fault> {
     let at = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
-    let mut parser = Parser { bytes, at };
+    marks.values.clear();
+    let mut parser = Parser { bytes, at, marks };
     let mut value = Json::Null;
     parser.value(0, &mut value)?;
-    Ok((value, parser.at))
+    let end = parser.at;
+    marks.end = end;
+    Ok((value, end))
+}
+
+/// Parses the value of a field of an object, which stands at `at` of `bytes`; returns its end.
+pub fn value_at<'a>(bytes: &'a [u8], at: usize, out: &mut Json<'a>) -> Result<usize, Fault> {
+    let mut parser = Parser { bytes, at, marks: &mut Marks::default() };
+    parser.value(1, out)?;
+    Ok(parser.at)
 }
 
 /// Parses bytes that hold one value and nothing else but white space.
@@ -270,12 +294,13 @@ fn write_string(text: &str, out: &mut String) {
 }
 
 /// Values are written in place: handing them up by value costs more than reading them.
-struct Parser<'a> {
+struct Parser<'a, 'm> {
     bytes: &'a [u8],
     at: usize,
+    marks: &'m mut Marks,
 }
 
-impl<'a> Parser<'a> {
+impl<'a> Parser<'a, '_> {
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -326,9 +351,14 @@ impl<'a> Parser<'a> {
                 return self.wrong("expected a colon");
             }
             self.at += 1;
+            self.skip_space();
+            let start = self.at;
             fields.push((key, Json::Null));
             if let Some((_, value)) = fields.last_mut() {
                 self.value(depth + 1, value)?;
+            }
+            if depth == 0 {
+                self.marks.values.push((start, self.at));
             }
             if self.ends_list(b'}')? {
                 break;
@@ -422,10 +452,14 @@ impl<'a> Parser<'a> {
 
     /// Takes digits; each moves the exponent by `shift`.
     fn digits(&mut self, decimal: &mut Decimal, shift: i32) {
-        while let Some(digit @ b'0'..=b'9') = self.peek() {
-            decimal.push(u64::from(digit - b'0'), shift);
-            self.at += 1;
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let digits = rest.iter().map(|c| c.wrapping_sub(b'0')).take_while(|digit| *digit <= 9);
+        let mut count = 0;
+        for digit in digits {
+            decimal.push(u64::from(digit), shift);
+            count += 1;
         }
+        self.at += count;
     }
 
     fn exponent(&mut self, decimal: &mut Decimal) -> Result<(), Fault> {

@@ -1,8 +1,9 @@
 //! JSON lines: one object a line, written by hand-made training loops, possibly between lines of
 //! other text; and `.json` files that hold an array of objects or several of them.
 
-use super::json::{Fault, Fields, Json, parse, parse_whole};
+use super::json::{Fault, Fields, Json, Marks, parse, parse_marked, parse_whole};
 use super::lines::Lines;
+use super::pattern::Patterns;
 use super::rows::Tracker;
 use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict, judge, terminal};
 use crate::records::{ConsoleLine, Problem};
@@ -48,7 +49,7 @@ impl Source for Jsonl {
         let is_json = judge::has_extension(log.path, &["json"]);
         let mut reader = Reader {
             lines: Lines::new(log.bytes, from.offset, log.chunk_bytes),
-            rows: Tracker::load(&state.rows, sink),
+            rows: Rows { tracker: Tracker::load(&state.rows, sink), ..Rows::default() },
             sink,
             count: from.row_count,
             in_line: state.in_line,
@@ -66,17 +67,44 @@ impl Source for Jsonl {
         if offset == 0 {
             return Ok(from);
         }
-        let state = State { rows: reader.rows.save(), spans_lines, in_line };
+        let state = State { rows: reader.rows.tracker.save(), spans_lines, in_line };
         Ok(Resume { offset, state: serde_json::to_string(&state)?, row_count })
     }
 }
 
 struct Reader<'l, 's> {
     lines: Lines<'l>,
-    rows: Tracker,
+    rows: Rows,
     sink: &'s mut dyn Sink,
     count: u64,
     in_line: bool,
+}
+
+/// Objects as rows.
+#[derive(Default)]
+struct Rows {
+    tracker: Tracker,
+    patterns: Patterns,
+    marks: Marks,
+}
+
+impl Rows {
+    /// Takes the object at the start of `bytes`; returns how many bytes it took, `None` where there
+    /// is another value.
+    fn take(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<Option<usize>, Fault> {
+        if let Some(known) = self.patterns.read(bytes) {
+            self.tracker.row_of(known.keys, &known.values, sink);
+            return Ok(Some(known.used));
+        }
+        match parse_marked(bytes, &mut self.marks)? {
+            (Json::Object(fields), used) => {
+                self.patterns.learn(bytes, &fields, &self.marks, &mut self.tracker);
+                self.tracker.row(&fields, sink);
+                Ok(Some(used))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 impl Reader<'_, '_> {
@@ -138,7 +166,9 @@ impl Reader<'_, '_> {
             let window = self.lines.window();
             let fault = match parse(window) {
                 Ok((value, used)) if used < window.len() || matches!(value, Json::Object(_)) => {
-                    take(&value, &mut self.rows, self.sink);
+                    if let Json::Object(fields) = &value {
+                        self.rows.tracker.row(fields, self.sink);
+                    }
                     self.count += 1;
                     self.lines.advance(used);
                     continue;
@@ -168,13 +198,7 @@ impl Reader<'_, '_> {
 
 /// Reads the values of a line. Returns how many bytes at its end are left: 0, or the torn value of
 /// a line that is not ended; `None` when nothing of it was taken.
-fn line_values(
-    line: &[u8],
-    ended: bool,
-    number: u64,
-    rows: &mut Tracker,
-    sink: &mut dyn Sink,
-) -> Option<usize> {
+fn line_values(line: &[u8], ended: bool, number: u64, rows: &mut Rows, sink: &mut dyn Sink) -> Option<usize> {
     let mut rest = line;
     let mut taken = None;
     loop {
@@ -182,15 +206,14 @@ fn line_values(
         if rest.is_empty() {
             return taken.map(|_| 0);
         }
-        let fault = match parse(rest) {
-            Ok((value @ Json::Object(_), used)) => {
-                take(&value, rows, sink);
+        let fault = match rows.take(rest, sink) {
+            Ok(Some(used)) => {
                 rest = rest.get(used..).unwrap_or_default();
                 taken = Some(rest.len());
                 continue;
             }
             _ if !ended => return taken,
-            Ok(_) => Fault::Invalid { at: 0, why: "" },
+            Ok(None) => Fault::Invalid { at: 0, why: "" },
             Err(fault) => fault,
         };
         if rest.first() != Some(&b'{') {
@@ -211,12 +234,6 @@ fn next_object(text: &[u8], fault: Fault) -> Option<usize> {
     let next = from + memchr::memmem::find(text.get(from..)?, b"{\"")?;
     let tail = text.get(next..)?.trim_ascii_end();
     matches!(parse_whole(tail), Some(Json::Object(_))).then_some(next)
-}
-
-fn take(value: &Json<'_>, rows: &mut Tracker, sink: &mut dyn Sink) {
-    if let Json::Object(fields) = value {
-        rows.row(fields, sink);
-    }
 }
 
 fn problem(sink: &mut dyn Sink, line: u64, message: &str) {

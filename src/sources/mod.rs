@@ -11,6 +11,7 @@ pub mod json;
 pub mod jsonl;
 pub mod judge;
 pub mod lines;
+mod pattern;
 pub mod rows;
 pub mod sidecar;
 mod terminal;

@@ -116,6 +116,19 @@ impl Place<'_> {
     }
 }
 
+/// Keys that rows repeat, with the slot of each.
+pub struct Keys {
+    names: Vec<(usize, Box<str>)>,
+}
+
+impl Keys {
+    /// The keys in order.
+    #[cfg(test)]
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|(_, name)| name.as_ref())
+    }
+}
+
 /// Fields of a row with the slot of each.
 type Row<'r, 'a> = &'r [(usize, &'r str, &'r Json<'a>)];
 
@@ -164,8 +177,24 @@ impl Tracker {
     /// Takes a row.
     pub fn row(&mut self, fields: &Fields<'_>, sink: &mut dyn Sink) {
         let row: Vec<_> = fields.iter().map(|(key, value)| (self.slot(key), key.as_ref(), value)).collect();
-        let place = self.place(&row);
-        self.select_run(&row, &place, sink);
+        self.take(&row, sink);
+    }
+
+    /// Takes a row with keys of [`Tracker::keys`].
+    pub fn row_of(&mut self, keys: &Keys, values: &[Json<'_>], sink: &mut dyn Sink) {
+        let fields = keys.names.iter().zip(values);
+        let row: Vec<_> = fields.map(|((slot, name), value)| (*slot, name.as_ref(), value)).collect();
+        self.take(&row, sink);
+    }
+
+    /// Prepares keys that many rows have; they hold for this tracker only.
+    pub fn keys<'k>(&mut self, names: impl Iterator<Item = &'k str>) -> Keys {
+        Keys { names: names.map(|name| (self.slot(name), name.into())).collect() }
+    }
+
+    fn take(&mut self, row: Row<'_, '_>, sink: &mut dyn Sink) {
+        let place = self.place(row);
+        self.select_run(row, &place, sink);
         if place.has_huge_step && place.step.is_none() {
             // It would take the place of the row before.
             let position = format!("row {}", self.track().row_count + 1);
@@ -176,17 +205,17 @@ impl Tracker {
         }
         let is_first = !std::mem::replace(&mut self.state.saw_row, true);
         match place.kind {
-            Some(Kind::Start) => return self.config_row(&row, &place, sink),
+            Some(Kind::Start) => return self.config_row(row, &place, sink),
             Some(kind @ (Kind::End | Kind::Failure | Kind::Summary)) => {
-                return end_row(&row, kind, &place, sink);
+                return end_row(row, kind, &place, sink);
             }
-            _ if is_first && looks_like_config(&row, &place) => return self.config_row(&row, &place, sink),
+            _ if is_first && looks_like_config(row, &place) => return self.config_row(row, &place, sink),
             _ => {}
         }
-        self.collect_metrics(&row, &place);
+        self.collect_metrics(row, &place);
         let has_text = row.iter().any(|(.., value)| matches!(value, Json::String(_)));
         if !self.metrics.is_empty() || has_text {
-            self.emit(&row, &place, sink);
+            self.emit(row, &place, sink);
         }
     }
 
@@ -360,7 +389,8 @@ impl Tracker {
             }
         }
         for (at, (slot, key, value)) in row.iter().enumerate() {
-            if place.run.is_none_or(|(_, run)| run != at) {
+            let may_hold_text = matches!(value, Json::String(_) | Json::Object(_));
+            if may_hold_text && place.run.is_none_or(|(_, run)| run != at) {
                 self.text(*slot, key, value, Some(step), time, sink);
             }
         }

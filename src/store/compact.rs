@@ -39,14 +39,29 @@ fn due(catalog: &dyn Catalog, limits: Limits) -> anyhow::Result<Option<(Snapshot
     Ok(group.map(|group| (snapshot, group)))
 }
 
-fn due_group(snapshot: &Snapshot, ratio: usize) -> Option<Vec<FileRecord>> {
+/// Tables with a few rows a run are read whole by most questions: their files are merged sooner.
+const SMALL_TABLE_FILES: usize = 8;
+
+/// Files of like size in a table that are merged, and the ratio of sizes that count as alike.
+fn ratio_of(table: Table, compact_files: usize) -> usize {
+    match table {
+        Table::Metrics | Table::Console | Table::Texts => compact_files,
+        _ => compact_files.min(SMALL_TABLE_FILES),
+    }
+}
+
+fn due_group(snapshot: &Snapshot, compact_files: usize) -> Option<Vec<FileRecord>> {
     let mut groups: BTreeMap<(Table, FileClass, Option<&str>, u32), Vec<&FileRecord>> = BTreeMap::new();
     for file in snapshot.files.iter() {
+        let ratio = ratio_of(file.table, compact_files);
         let size_class = file.row_count.max(1).ilog(ratio as u64);
         groups.entry((file.table, file.class, file.project.as_deref(), size_class)).or_default().push(file);
     }
-    let group = groups.into_values().find(|group| group.len() >= ratio)?;
-    Some(group.into_iter().take(ratio).cloned().collect())
+    let is_due = |((table, ..), group): ((Table, _, _, _), Vec<&FileRecord>)| {
+        let ratio = ratio_of(table, compact_files);
+        (group.len() >= ratio).then(|| group.into_iter().take(ratio).cloned().collect())
+    };
+    groups.into_iter().find_map(is_due)
 }
 
 /// One file of all rows that count, and one of those a later arrival took the place of.

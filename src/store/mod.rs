@@ -2,9 +2,13 @@
 //! format and no SQL.
 
 pub mod catalog;
+mod chunk;
 pub mod compact;
+mod dictionary;
+mod encode;
 pub mod layout;
 pub mod merge;
+mod points;
 pub mod rows;
 pub mod writer;
 
@@ -40,6 +44,9 @@ pub struct Limits {
     pub partitions: Option<usize>,
     /// Fewer rows than this are read on one partition.
     pub small_rows: u64,
+    /// Threads that read logs, as far as there are logs; `None`: one a core, as far as there is much
+    /// to read. They share `flush_points` and `slice_bytes`.
+    pub threads: Option<usize>,
 }
 
 impl Default for Limits {
@@ -49,12 +56,13 @@ impl Default for Limits {
             compact_files: 48,
             batch_rows: 8192,
             row_group_rows: 1 << 20,
-            page_rows: 4096,
+            page_rows: 16_384,
             read_bytes: 256 << 10,
             slice_bytes: 32 << 20,
             grace_ms: 10 * 60_000,
             partitions: None,
             small_rows: 500_000,
+            threads: None,
         }
     }
 }

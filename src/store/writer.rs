@@ -1,19 +1,22 @@
 //! Record batches to one Parquet file: written under a temporary name, synced, renamed. A file
 //! counts only once the catalog says so.
 
+use super::points::PointWriter;
 use super::{FileClass, FileRecord, Limits, layout};
+use crate::records::columns::{Columns, NO_TIME};
 use crate::records::schema::Table;
 use anyhow::Context;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
-use parquet::arrow::ArrowWriter;
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, SchemaRef, TimestampMillisecondType};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Columns whose bounds are stated: they can hold no NaN, and queries are pruned by them.
 const BOUNDED: [&str; 3] = ["run_id", "key", "step"];
@@ -22,12 +25,17 @@ const BOUNDED: [&str; 3] = ["run_id", "key", "step"];
 pub struct FileWriter {
     cache: PathBuf,
     tmp: PathBuf,
-    writer: ArrowWriter<File>,
+    writer: Writer,
     record: FileRecord,
     limits: Limits,
     group_key: Option<String>,
     has_null_keys: bool,
     has_null_steps: bool,
+}
+
+enum Writer {
+    Points(Box<PointWriter>),
+    Rows(Box<ArrowWriter<File>>),
 }
 
 impl FileWriter {
@@ -45,11 +53,7 @@ impl FileWriter {
         let path = layout::new_file(table, project);
         let tmp = layout::tmp(cache).join(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
         let file = File::create(&tmp).with_context(|| format!("cannot create {}", tmp.display()))?;
-        let schema = table.stored_schema();
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema, limits)?)
-            .with_skip_arrow_metadata(true);
-        let writer = ArrowWriter::try_new_with_options(file, schema, options)?;
+        let writer = writer_of(table, file, project, limits)?;
         let record = FileRecord::new(table, class, path, project);
         Ok(Self {
             cache: cache.to_path_buf(),
@@ -68,28 +72,64 @@ impl FileWriter {
     /// # Errors
     /// When the disk is full or the batch has another schema.
     pub fn write(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        if batch.num_rows() == 0 {
-            return Ok(());
+        match &mut self.writer {
+            _ if batch.num_rows() == 0 => return Ok(()),
+            Writer::Rows(writer) => {
+                let context = || format!("cannot write {}", self.tmp.display());
+                cut_row_group(writer, &mut self.group_key, batch, self.limits).with_context(context)?;
+                writer.write(batch).with_context(context)?;
+                if writer.in_progress_rows() >= self.limits.row_group_rows {
+                    writer.flush().with_context(context)?;
+                }
+            }
+            Writer::Points(_) => return self.write_points(batch),
         }
         self.note_bounds(batch);
-        self.cut_row_group(batch)?;
-        self.writer.write(batch).with_context(|| format!("cannot write {}", self.tmp.display()))?;
-        if self.writer.in_progress_rows() >= self.limits.row_group_rows {
-            self.writer.flush()?;
+        Ok(())
+    }
+
+    fn write_points(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
+        let (Some(runs), Some(keys)) = (text_column(batch, "run_id"), text_column(batch, "key")) else {
+            anyhow::bail!("points without names");
+        };
+        let mut from = 0;
+        while from < batch.num_rows() {
+            let (run_id, key) = (runs.value(from), keys.value(from));
+            let is_same = |row: &usize| runs.value(*row) == run_id && keys.value(*row) == key;
+            let count = (from..batch.num_rows()).take_while(is_same).count();
+            self.append(run_id, key, columns_of(&batch.slice(from, count))?)?;
+            from += count;
         }
         Ok(())
     }
 
-    /// Ends a row group where the key changes, once it is large enough to stand alone.
-    fn cut_row_group(&mut self, batch: &RecordBatch) -> anyhow::Result<()> {
-        let Some(column) = batch.column_by_name("key") else { return Ok(()) };
-        let first = text_at(column, 0);
-        let changed = self.group_key.is_some() && first != self.group_key;
-        if changed && self.writer.in_progress_rows() >= self.limits.row_group_rows / 16 {
-            self.writer.flush()?;
+    /// Appends points of a metric of a run; they must follow the table's sort order.
+    ///
+    /// # Errors
+    /// When the disk is full or the table holds no points.
+    pub fn append(&mut self, run_id: &str, key: &str, points: Columns) -> anyhow::Result<()> {
+        let Writer::Points(writer) = &mut self.writer else { anyhow::bail!("this table holds no points") };
+        if points.is_empty() {
+            return Ok(());
         }
-        self.group_key = text_at(column, batch.num_rows() - 1);
-        Ok(())
+        self.record.row_count += points.len() as u64;
+        if !self.record.runs.contains(run_id) {
+            self.record.runs.insert(run_id.to_string());
+        }
+        if self.group_key.as_deref() != Some(key) {
+            self.group_key = Some(key.to_string());
+            widen(&mut self.record.key_bounds, key.to_string());
+        }
+        points.step.iter().for_each(|step| widen(&mut self.record.step_bounds, *step));
+        writer.append(run_id, key, points).with_context(|| format!("cannot write {}", self.tmp.display()))
+    }
+
+    /// Columns given to [`FileWriter::append`] that are written and can be used again, with their key.
+    pub fn take_spent(&mut self) -> Vec<(Arc<str>, Columns)> {
+        match &mut self.writer {
+            Writer::Points(writer) => writer.take_spent(),
+            Writer::Rows(_) => Vec::new(),
+        }
     }
 
     fn note_bounds(&mut self, batch: &RecordBatch) {
@@ -124,9 +164,16 @@ impl FileWriter {
     /// # Errors
     /// When the disk is full.
     pub fn finish(mut self) -> anyhow::Result<FileRecord> {
-        self.writer.finish()?;
-        self.writer.inner().sync_all().with_context(|| format!("cannot sync {}", self.tmp.display()))?;
-        self.record.size_bytes = self.writer.inner().metadata()?.len();
+        let context = || format!("cannot write {}", self.tmp.display());
+        let file = match &mut self.writer {
+            Writer::Points(writer) => writer.finish().with_context(context)?,
+            Writer::Rows(writer) => {
+                writer.finish().with_context(context)?;
+                writer.inner()
+            }
+        };
+        file.sync_all().with_context(|| format!("cannot sync {}", self.tmp.display()))?;
+        self.record.size_bytes = file.metadata()?.len();
         // Bounds speak for every row of the file, or for none.
         self.record.key_bounds = self.record.key_bounds.filter(|_| !self.has_null_keys);
         self.record.step_bounds = self.record.step_bounds.filter(|_| !self.has_null_steps);
@@ -143,6 +190,52 @@ impl FileWriter {
         }
         Ok(self.record)
     }
+}
+
+fn writer_of(table: Table, file: File, project: Option<&str>, limits: Limits) -> anyhow::Result<Writer> {
+    let schema = table.stored_schema();
+    if table == Table::Metrics {
+        let schema = ArrowSchemaConverter::new().convert(&schema)?;
+        return Ok(Writer::Points(Box::new(PointWriter::new(file, &schema, project, limits)?)));
+    }
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(&schema, limits)?)
+        .with_skip_arrow_metadata(true);
+    Ok(Writer::Rows(Box::new(ArrowWriter::try_new_with_options(file, schema, options)?)))
+}
+
+/// Ends a row group where the key changes, once it is large enough to stand alone.
+fn cut_row_group(
+    writer: &mut ArrowWriter<File>,
+    key: &mut Option<String>,
+    batch: &RecordBatch,
+    limits: Limits,
+) -> anyhow::Result<()> {
+    let Some(column) = batch.column_by_name("key") else { return Ok(()) };
+    let first = text_at(column, 0);
+    let changed = key.is_some() && first != *key;
+    if changed && writer.in_progress_rows() >= limits.row_group_rows / 16 {
+        writer.flush()?;
+    }
+    *key = text_at(column, batch.num_rows() - 1);
+    Ok(())
+}
+
+fn text_column<'b>(batch: &'b RecordBatch, name: &str) -> Option<&'b StringArray> {
+    batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>())
+}
+
+/// Points of a batch of the table `metrics`.
+fn columns_of(batch: &RecordBatch) -> anyhow::Result<Columns> {
+    let column = |name| batch.column_by_name(name).context("a column of points is missing");
+    let times = column("time")?.as_primitive_opt::<TimestampMillisecondType>().context("no times")?;
+    Ok(Columns {
+        step: column("step")?.as_primitive_opt::<Int64Type>().context("no steps")?.values().to_vec(),
+        value: column("value")?.as_primitive_opt::<Float64Type>().context("no values")?.values().to_vec(),
+        time: times.iter().map(|time| time.unwrap_or(NO_TIME)).collect(),
+        segment: column("segment")?.as_primitive_opt::<Int32Type>().context("no segments")?.values().to_vec(),
+        seq: column("seq")?.as_primitive_opt::<Int64Type>().context("no order")?.values().to_vec(),
+    })
 }
 
 fn widen<T: PartialOrd + Clone>(bounds: &mut Option<(T, T)>, value: T) {

@@ -25,6 +25,7 @@ pub fn small_limits() -> Limits {
         slice_bytes: 16 << 10,
         partitions: Some(3),
         small_rows: 0,
+        threads: Some(3),
         ..Limits::default()
     }
 }

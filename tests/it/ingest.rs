@@ -2,6 +2,7 @@
 
 use crate::common::{Project, ask, data, small_limits};
 use runq::store::Limits;
+use runq::workspace::Outcome;
 use std::fs;
 
 /// `{"step": i, "loss": ..., "lr": ...}` for a range of steps; a loss on a tenth of them is tagged.
@@ -442,4 +443,34 @@ fn a_step_beyond_64_bits_takes_no_other_rows_place() {
     let row = &project.ask("select count, last_step, max from summary where key = 'loss'")[0];
     assert_eq!((&row["count"], &row["last_step"], &row["max"]), (&21.into(), &20.into(), &5.into()));
     assert_eq!(project.column("select message from problems"), ["the step is beyond 64 bits"]);
+}
+
+#[test]
+fn logs_read_side_by_side_give_the_tables_of_reading_one_after_the_other() {
+    let project = Project::empty();
+    for run in 0..6 {
+        project.write(&format!("{run}/train.jsonl"), lines(0..50 + 80 * run, run as f64));
+    }
+    // Two logs of one run each, with the same name inside; one with a damaged line; a start within a log.
+    let named = |offset: f64| lines(0..40, offset).replace("{\"step\"", "{\"run_id\": \"same\", \"step\"");
+    project.write("a.jsonl", named(0.0));
+    project.write("b.jsonl", named(9.0));
+    project.write("broken.jsonl", format!("{}{{\"step\": \n{}", lines(0..50, 0.0), lines(50..90, 0.0)));
+    project.write("twice.jsonl", lines(0..100, 0.0) + &lines(50..80, 2.0));
+    let notes_and_tables = |threads: usize| {
+        let mut copy = Project::empty();
+        crate::common::copy(project.root(), copy.root());
+        copy.limits.threads = Some(threads);
+        let first = copy.refresh();
+        let tables = copy.everything();
+        copy.append("0/train.jsonl", lines(40..300, 7.0));
+        copy.append("twice.jsonl", lines(60..120, 3.0));
+        fs::remove_file(copy.root().join("1/train.jsonl")).unwrap();
+        fs::rename(copy.root().join("2"), copy.root().join("moved")).unwrap();
+        let second = copy.refresh();
+        let counts = |outcome: &Outcome| (outcome.input_count, outcome.run_count, outcome.point_count);
+        let told = (first.notes.clone(), counts(&first), second.notes.clone(), counts(&second));
+        (told, tables, copy.everything())
+    };
+    assert_eq!(notes_and_tables(4), notes_and_tables(1));
 }

@@ -1,0 +1,353 @@
+//! Reads logs one after the other and commits them; several work side by side.
+
+use super::flush::{Flush, Order, Written};
+use super::ids::{Ids, RunKey, root_key};
+use super::load::{self, Active, Batch, Loader, Runs};
+use super::pass::Pass;
+use super::plan::{FoundRun, Job};
+use super::settle::AxisHint;
+use super::state::RunState;
+use crate::records::Problem;
+use crate::sources::{InputKind, RunInput, sidecar};
+use crate::store::{Catalog, InputRecord};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+/// What is known of the axes of metrics, by run.
+pub type Hints = BTreeMap<RunKey, BTreeMap<String, AxisHint>>;
+
+/// What the workers of a pass share.
+pub struct Shared<'a> {
+    pass: &'a Pass<'a>,
+    known: &'a [InputRecord],
+    ids: &'a Ids,
+    hints: &'a Hints,
+    order: Order,
+    /// The next log to be read.
+    next_job: AtomicUsize,
+    /// Workers that still read.
+    active: AtomicUsize,
+    /// Bytes read by all of them.
+    read_bytes: AtomicU64,
+    failed: AtomicBool,
+}
+
+impl<'a> Shared<'a> {
+    /// Nothing is read yet.
+    ///
+    /// # Errors
+    /// When the catalog cannot be read.
+    pub fn new(
+        pass: &'a Pass<'a>,
+        known: &'a [InputRecord],
+        ids: &'a Ids,
+        hints: &'a Hints,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            pass,
+            known,
+            ids,
+            hints,
+            order: Order::new(pass.refresh.catalog.next_alert_seq()?),
+            next_job: AtomicUsize::new(0),
+            active: AtomicUsize::new(1),
+            read_bytes: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// Says how many workers there are.
+    pub fn set_active(&self, count: usize) {
+        self.active.store(count, Relaxed);
+    }
+
+    /// Whether a run of a log (source, identity) goes on in another log.
+    pub fn is_wanted_elsewhere(&self, (source, identity): &(String, String)) -> bool {
+        let mut runs =
+            self.ids.known.iter().filter(|(key, _)| key.source == *source && key.identity == *identity);
+        runs.any(|(_, id)| self.ids.is_wanted(id))
+    }
+
+    /// The part of a limit that each worker may use.
+    fn share(&self, limit: u64) -> u64 {
+        limit / self.active.load(Relaxed).max(1) as u64
+    }
+}
+
+/// What a worker did.
+#[derive(Default)]
+pub struct Done {
+    /// Bytes of logs.
+    pub read_bytes: u64,
+    /// Files and points.
+    pub written: Written,
+    /// Notes for stderr, by path of the input.
+    pub notes: Vec<(String, String)>,
+    /// Runs to read anew, with what was learned of the axes of their metrics.
+    pub reread: Hints,
+    /// What stopped it, by the number of the log.
+    pub failed: Option<(usize, anyhow::Error)>,
+}
+
+/// A thread's work.
+pub struct Worker<'a> {
+    shared: &'a Shared<'a>,
+    batch: Batch,
+    done: Done,
+}
+
+impl<'a> Worker<'a> {
+    /// A worker that has read nothing.
+    pub fn new(shared: &'a Shared<'a>) -> Self {
+        Self { shared, batch: Batch::default(), done: Done::default() }
+    }
+
+    /// Reads the next log until none is left.
+    pub fn run(mut self, jobs: &[Job]) -> Done {
+        let outcome = self.all(jobs);
+        self.shared.active.fetch_sub(1, Relaxed);
+        if let Err((job, error)) = outcome {
+            self.shared.failed.store(true, Relaxed);
+            self.done.failed = Some((job, error));
+        }
+        self.done.reread = self.batch.take_reread();
+        self.done
+    }
+
+    fn all(&mut self, jobs: &[Job]) -> Result<(), (usize, anyhow::Error)> {
+        while !self.shared.failed.load(Relaxed) {
+            let number = self.shared.next_job.fetch_add(1, Relaxed);
+            match jobs.get(number) {
+                Some(job) => self.job(job).map_err(|error| (number, error))?,
+                None => return self.commit(None).map_err(|error| (number, error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything read of a log is void.
+    pub fn drop_log(&mut self, source: &str, identity: &str) {
+        let is_of_log = |key: &RunKey| key.source == source && key.identity == identity;
+        let runs = self.shared.ids.known.iter().filter(|(key, _)| is_of_log(key)).map(|(_, id)| id.clone());
+        for run_id in runs {
+            self.batch.gone_runs.push(run_id.clone());
+            self.batch.dropped_runs.insert(run_id);
+        }
+        for record in self.shared.known.iter().filter(|r| r.source == source && r.identity == identity) {
+            self.batch.gone_inputs.push((source.to_string(), identity.to_string(), record.path.clone()));
+        }
+    }
+
+    fn job(&mut self, job: &Job) -> anyhow::Result<()> {
+        let refresh = self.shared.pass.refresh;
+        let is_its = |source: &&&dyn crate::sources::Source| source.name() == job.run.source;
+        let Some(source) = refresh.settings.sources.iter().find(is_its) else { return Ok(()) };
+        if job.reset {
+            self.drop_log(job.run.source, &job.run.logs.identity);
+        }
+        let mut loader = Loader {
+            root: self.shared.pass.base,
+            source: *source,
+            job,
+            read_bytes: refresh.limits.read_bytes,
+            configs: BTreeMap::new(),
+        };
+        let (beside, own): (Vec<_>, Vec<_>) =
+            job.inputs.iter().partition(|(input, _)| input.role == sidecar::ROLE);
+        let mut configs: Vec<InputRecord> =
+            beside.into_iter().map(|(input, _)| self.config(&mut loader, input)).collect();
+        for kind in [InputKind::Document, InputKind::Log] {
+            for (input, from) in own.iter().filter(|(input, _)| input.kind == kind) {
+                self.input(&loader, input, from.clone())?;
+            }
+        }
+        if !configs.is_empty() {
+            let runs = self.apply_configs(&loader)?;
+            configs.iter_mut().for_each(|record| record.runs.clone_from(&runs));
+            self.batch.inputs.append(&mut configs);
+        }
+        Ok(())
+    }
+
+    /// Reads a configuration beside the log.
+    fn config(&mut self, loader: &mut Loader<'_>, input: &RunInput) -> InputRecord {
+        let mut record = self.begin(&loader.job.run, input);
+        match load::read_config(&self.shared.pass.base.join(&input.path), &input.path) {
+            Ok((config, read_bytes)) => {
+                self.done.read_bytes += read_bytes;
+                record.row_count = 1;
+                record.offset = read_bytes;
+                loader.configs.insert(input.path.clone(), config);
+            }
+            Err(error) => {
+                record.problem_count = 1;
+                let problem = Problem { position: "file".into(), message: format!("{error:#}") };
+                self.batch.problems.push((input.path.clone(), problem));
+                loader.configs.insert(input.path.clone(), BTreeMap::new());
+            }
+        }
+        if let Some(stat) = self.shared.pass.stats.get(&input.path) {
+            record.size_bytes = stat.size_bytes;
+            record.modified_ns = stat.modified_ns;
+        }
+        record
+    }
+
+    /// Hands the configuration to the runs of the log that were not opened by reading it; returns
+    /// the ids of all its runs.
+    fn apply_configs(&mut self, loader: &Loader<'_>) -> anyhow::Result<Vec<String>> {
+        let run = &loader.job.run;
+        let is_of_log = |key: &&RunKey| key.source == run.source && key.identity == run.logs.identity;
+        let known: Vec<RunKey> = match loader.job.reset {
+            true => Vec::new(),
+            false => self.shared.ids.known.keys().filter(is_of_log).cloned().collect(),
+        };
+        for key in known {
+            if self.batch.find(&key).is_none() {
+                let writes_ends = loader.source.writes_ends(&run.logs);
+                let catalog = self.shared.pass.refresh.catalog;
+                let mut opener =
+                    Opener { catalog, ids: self.shared.ids, fresh: false, hints: self.shared.hints };
+                let mut opened = opener.open(run, &key.sub, writes_ends)?;
+                opened.apply(&loader.configs);
+                self.batch.add_run(opened);
+            }
+        }
+        let of_log = self.batch.runs.iter().filter(|active| is_of_log(&&active.key));
+        Ok(of_log.map(|active| active.run_id.clone()).collect())
+    }
+
+    /// The record of an input that is read from its start.
+    fn begin(&mut self, run: &FoundRun, input: &RunInput) -> InputRecord {
+        let key = (run.source.to_string(), run.logs.identity.clone(), input.path.clone());
+        let is_it = |r: &InputRecord| r.source == key.0 && r.identity == key.1 && r.path == key.2;
+        if self.shared.known.iter().any(is_it) {
+            // What was noted of it is void.
+            self.batch.gone_inputs.push(key);
+        }
+        InputRecord {
+            path: input.path.clone(),
+            source: run.source.to_string(),
+            identity: run.logs.identity.clone(),
+            segment: input.segment,
+            role: input.role.clone(),
+            ..InputRecord::default()
+        }
+    }
+
+    fn input(
+        &mut self,
+        loader: &Loader<'_>,
+        input: &RunInput,
+        from: Option<InputRecord>,
+    ) -> anyhow::Result<()> {
+        let Some(stat) = self.shared.pass.stats.get(&input.path).copied() else { return Ok(()) };
+        let limits = self.shared.pass.refresh.limits;
+        let run = &loader.job.run;
+        let current = Some((run.source, run.logs.identity.as_str()));
+        let mut record = match from {
+            Some(record) => record,
+            None => self.begin(run, input),
+        };
+        let mut slice_bytes = self.shared.share(limits.slice_bytes).max(limits.read_bytes as u64);
+        loop {
+            let (before, problem_count) = (record.clone(), self.batch.problems.len());
+            let mut opener = Opener {
+                catalog: self.shared.pass.refresh.catalog,
+                ids: self.shared.ids,
+                fresh: loader.job.reset,
+                hints: self.shared.hints,
+            };
+            let slice = loader.slice(input, stat, &mut record, &mut self.batch, &mut opener, slice_bytes)?;
+            self.done.read_bytes += slice.read_bytes;
+            let read_bytes = self.shared.read_bytes.fetch_add(slice.read_bytes, Relaxed) + slice.read_bytes;
+            self.shared.pass.progress.advance(read_bytes);
+            if !slice.done && record.offset == before.offset {
+                // A record larger than the slice: look further until it fits; this try said nothing.
+                slice_bytes = slice_bytes.saturating_mul(2);
+                self.batch.problems.truncate(problem_count);
+                record = InputRecord { runs: record.runs, ..before };
+                continue;
+            }
+            self.batch.put_input(&record);
+            if self.batch.held_points() as u64 >= self.shared.share(limits.flush_points as u64) {
+                self.commit(current)?;
+            }
+            if slice.done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn commit(&mut self, current: Option<(&str, &str)>) -> anyhow::Result<()> {
+        self.note_problems()?;
+        let refresh = self.shared.pass.refresh;
+        let flush = Flush {
+            cache: refresh.cache,
+            catalog: refresh.catalog,
+            limits: refresh.limits,
+            now_ms: refresh.now_ms,
+            order: &self.shared.order,
+        };
+        self.done.notes.append(&mut self.batch.notes);
+        let written = flush.commit(&mut self.batch, current)?;
+        self.done.written.file_count += written.file_count;
+        self.done.written.point_count += written.point_count;
+        Ok(())
+    }
+
+    /// One line for each input with new problems.
+    fn note_problems(&mut self) -> anyhow::Result<()> {
+        if self.batch.problems.is_empty() {
+            return Ok(());
+        }
+        let known = self.shared.pass.refresh.catalog.problems()?;
+        let mut counts: BTreeMap<&str, (u64, String)> = BTreeMap::new();
+        for (path, problem) in self.batch.problems.iter().filter(|new| !known.contains(new)) {
+            let first = || (0, format!("{}: {}", problem.position, problem.message));
+            counts.entry(path).or_insert_with(first).0 += 1;
+        }
+        for (path, (count, first)) in counts {
+            let more = if count > 1 {
+                format!(" (and {} more: select * from problems)", count - 1)
+            } else {
+                String::new()
+            };
+            self.done.notes.push((path.to_string(), format!("{first}{more}")));
+        }
+        Ok(())
+    }
+}
+
+/// Loads the state of runs, or makes new ones.
+struct Opener<'a> {
+    catalog: &'a dyn Catalog,
+    ids: &'a Ids,
+    /// Whether what is stored is void.
+    fresh: bool,
+    hints: &'a Hints,
+}
+
+impl Runs for Opener<'_> {
+    fn open(&mut self, found: &FoundRun, sub: &str, writes_ends: bool) -> anyhow::Result<Active> {
+        let key = RunKey { sub: sub.to_string(), ..root_key(found) };
+        let run_id = self.ids.id(found, sub);
+        // A run of another log may bear the id until its own log is found to be gone.
+        let stored = match self.fresh || !self.ids.known.contains_key(&key) {
+            true => None,
+            false => self.catalog.run_state(&run_id)?,
+        };
+        let fresh = stored.is_none();
+        let mut state: RunState = match stored {
+            Some(bytes) => postcard::from_bytes(&bytes)?,
+            None => {
+                RunState { hints: self.hints.get(&key).cloned().unwrap_or_default(), ..RunState::default() }
+            }
+        };
+        let name = if sub.is_empty() { found.logs.name.clone() } else { Some(sub.to_string()) };
+        state.facts.name = state.facts.name.or(name);
+        state.facts.project = state.facts.project.or_else(|| found.logs.project.clone());
+        let path = found.logs.path.clone();
+        Ok(Active { key, run_id, path, writes_ends, state, config_changed: fresh, fresh })
+    }
+}
