@@ -53,11 +53,26 @@ impl Columns {
 
     /// Adds a point.
     pub fn push(&mut self, row: PointRow) {
+        if self.step.len() == self.step.capacity() {
+            self.grow();
+        }
         self.step.push(row.step);
         self.value.push(row.value);
         self.time.push(row.time);
         self.segment.push(row.segment);
         self.seq.push(row.seq);
+    }
+
+    /// Makes room for half as much again. Doubling would waste more, and could never use the memory
+    /// again that shorter columns leave behind.
+    #[cold]
+    fn grow(&mut self) {
+        let more = (self.len() / 2).max(16);
+        self.step.reserve_exact(more);
+        self.value.reserve_exact(more);
+        self.time.reserve_exact(more);
+        self.segment.reserve_exact(more);
+        self.seq.reserve_exact(more);
     }
 
     /// Adds points of other columns.

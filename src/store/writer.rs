@@ -100,6 +100,8 @@ impl FileWriter {
             self.append(run_id, key, columns_of(&batch.slice(from, count))?)?;
             from += count;
         }
+        // They would gather until the file ends.
+        drop(self.take_spent());
         Ok(())
     }
 
