@@ -5,7 +5,7 @@
 //! are hidden they are stated as estimates, and the row selection travels with the file. No bounds
 //! are stated for columns that can hold NaN: engines leave it out of statistics and believe them.
 
-use super::reader::LocalFiles;
+use super::reader::{LocalFiles, Stored};
 use crate::records::schema::Table;
 use crate::store::rows::RowSet;
 use crate::store::{FileClass, FileRecord, Snapshot};
@@ -85,7 +85,8 @@ impl StoredTable {
         let path = self.snapshot.cache.join(&file.record.path);
         let mut partitioned =
             PartitionedFile::new(path.to_string_lossy().into_owned(), file.record.size_bytes)
-                .with_statistics(Arc::new(self.statistics(file)));
+                .with_statistics(Arc::new(self.statistics(file)))
+                .with_extension(Stored { path, sums: Arc::clone(&file.record.sums) });
         if let Some(selection) = &file.selection {
             partitioned = partitioned.with_extension(ParquetRowSelection::new(selection.clone()));
         }
