@@ -166,7 +166,12 @@ impl CheckedFile {
         if let Some(why) = sums.damage().map(str::to_string).or_else(|| sums.look(path)) {
             return Err(sums.damaged(why));
         }
-        let open = Open { file: File::open(path)?, last: VecDeque::new() };
+        let file = File::open(path).map_err(|error| match error.kind() {
+            // It went away in the meantime.
+            ErrorKind::NotFound => sums.damaged("is gone".into()),
+            _ => error.into(),
+        })?;
+        let open = Open { file, last: VecDeque::new() };
         Ok(Self { sums: Arc::clone(sums), open: Arc::new(Mutex::new(open)) })
     }
 
