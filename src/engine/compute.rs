@@ -5,6 +5,9 @@ use anyhow::Context;
 use std::sync::OnceLock;
 use tokio::runtime::{Builder, Handle, Runtime};
 
+/// Name of the threads that queries run on.
+pub const THREAD_NAME: &str = "runq-query";
+
 /// Plans nest deeply; so do the calls that walk them.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -25,7 +28,7 @@ pub fn handle() -> anyhow::Result<&'static Handle> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     if RUNTIME.get().is_none() {
         let runtime = Builder::new_multi_thread()
-            .thread_name("runq-query")
+            .thread_name(THREAD_NAME)
             .thread_stack_size(STACK_BYTES)
             .max_blocking_threads(BLOCKING_THREADS)
             .enable_all()

@@ -18,6 +18,7 @@ use super::repl;
 use super::terminal::{Colour, Terminal};
 use super::worker::{self, Asker};
 use crate::engine::canned::{Canned, built_in};
+use crate::engine::compute;
 use crate::error::UserError;
 use crate::workspace::Workspace;
 use anyhow::{Context, Result};
@@ -120,6 +121,7 @@ fn execute(work: impl Future<Output = Result<u8>>) -> Result<u8> {
         .context("cannot start the runtime")?;
     let result = runtime.block_on(async {
         hear_of_size_limits();
+        hush_query_threads();
         work.await
     });
     // A refresh that was interrupted ends with the process; any instant is safe for the cache.
@@ -151,6 +153,17 @@ async fn main(parsed: Parsed) -> Result<u8> {
         None => interruptible(overview(&session)).await,
     };
     answered.map(|()| 0)
+}
+
+/// Where the engine panics for want of room, the error of the query tells; of the other threads of that
+/// query some may panic too, when it has been told long since.
+fn hush_query_threads() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(compute::THREAD_NAME) {
+            told(panic);
+        }
+    }));
 }
 
 /// A file that grows past a limit of the shell (`ulimit -f`) is an error to tell, not a signal to die of.
