@@ -55,6 +55,8 @@ pub struct Ids {
 struct Given {
     wanted: BTreeMap<RunKey, String>,
     taken: BTreeSet<String>,
+    /// Whether a run turned up that was not known.
+    has_new: bool,
 }
 
 impl Ids {
@@ -81,7 +83,7 @@ impl Ids {
         }
         let wanted = assign(&producers);
         let taken = known.values().chain(wanted.values()).cloned().collect();
-        Ok(Self { known, given: Mutex::new(Given { wanted, taken }) })
+        Ok(Self { known, given: Mutex::new(Given { wanted, taken, has_new: false }) })
     }
 
     fn given(&self) -> MutexGuard<'_, Given> {
@@ -101,11 +103,27 @@ impl Ids {
         self.known.iter().filter(differs).map(|(key, _)| key.clone()).collect()
     }
 
+    /// Known runs of a log, with their ids.
+    pub fn of_log(&self, source: &str, identity: &str) -> impl Iterator<Item = (&RunKey, &String)> {
+        let first = RunKey { source: source.into(), identity: identity.into(), sub: String::new() };
+        let is_its = {
+            let (source, identity) = (first.source.clone(), first.identity.clone());
+            move |key: &RunKey| key.source == source && key.identity == identity
+        };
+        self.known.range(first..).take_while(move |(key, _)| is_its(key))
+    }
+
+    /// Whether there may be other runs, or other ids, than those known.
+    pub fn have_changed(&self) -> bool {
+        self.given().has_new || !self.renamed().is_empty()
+    }
+
     /// Id of a run that is being read; a new one where it is not known. Which of two new runs that
     /// clash is asked for first does not matter: both are renamed by the next pass.
     pub fn id(&self, run: &FoundRun, sub: &str) -> String {
         let key = RunKey { sub: sub.to_string(), ..root_key(run) };
         let mut given = self.given();
+        given.has_new |= !self.known.contains_key(&key);
         if let Some(id) = given.wanted.get(&key) {
             return id.clone();
         }

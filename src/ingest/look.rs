@@ -1,6 +1,7 @@
 //! Looks for logs with the memory of earlier looks.
 
 use super::Progress;
+use super::known::Known;
 use super::load;
 use crate::sources::discover::{self, Discovery, Remembered};
 use crate::sources::tree::{self, Tree, Walked};
@@ -16,7 +17,8 @@ pub struct Look {
     /// Folder that all paths are relative to.
     pub base: PathBuf,
     verdicts: BTreeMap<String, VerdictRecord>,
-    inputs: BTreeMap<String, InputRecord>,
+    /// Inputs of the catalog.
+    pub known: Known,
     starts: RefCell<BTreeMap<String, bool>>,
 }
 
@@ -88,11 +90,10 @@ impl Look {
     /// # Errors
     /// When the catalog cannot be read.
     pub fn new(base: &Path, catalog: &dyn Catalog) -> anyhow::Result<Self> {
-        let inputs = catalog.inputs()?.into_iter().map(|input| (input.path.clone(), input)).collect();
         Ok(Self {
             base: base.to_path_buf(),
             verdicts: catalog.verdicts()?,
-            inputs,
+            known: Known::load(catalog)?,
             starts: RefCell::default(),
         })
     }
@@ -143,7 +144,7 @@ impl discover::Memory for Look {
                 (input.size_bytes, input.modified_ns) == (stat.size_bytes, stat.modified_ns)
                     || self.same_start(input)
             };
-            known.source.is_some() && head_was_whole && self.inputs.get(path).is_none_or(unmoved)
+            known.source.is_some() && head_was_whole && self.known.at_path(path).is_none_or(unmoved)
         };
         let verdict = match &known.source {
             Some(_) => Verdict::Log { marks: known.text.clone() },

@@ -2,6 +2,7 @@
 
 pub mod flush;
 pub mod ids;
+pub mod known;
 pub mod load;
 pub mod look;
 pub mod overlap;
@@ -16,6 +17,7 @@ pub mod worker;
 use crate::sources::discover;
 use crate::sources::tree::Walked;
 use crate::store::{Catalog, Changes, Limits, sweep};
+use known::Known;
 use look::{FirstLook, Look};
 use pass::{Again, Pass};
 use plan::{FoundRun, Stat};
@@ -103,7 +105,7 @@ impl Refresh<'_> {
     /// Reads what is new in what was seen. Returns whether that was all: logs that are written over
     /// while they are read are left for the next refresh.
     fn read(&self, walked: Walked, outcome: &mut Outcome, progress: &dyn Progress) -> anyhow::Result<bool> {
-        let look = Look::new(&walked.base, self.catalog)?;
+        let mut look = Look::new(&walked.base, self.catalog)?;
         let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
         let stats: BTreeMap<String, Stat> =
@@ -116,6 +118,7 @@ impl Refresh<'_> {
             if !pass.run(&look, &mut again, outcome)? {
                 return Ok(true);
             }
+            look.known = Known::load(self.catalog)?;
         }
         Ok(false)
     }

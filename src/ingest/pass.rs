@@ -49,17 +49,16 @@ impl Pass<'_> {
     pub fn run(&self, look: &Look, again: &mut Again, outcome: &mut Outcome) -> anyhow::Result<bool> {
         let catalog = self.refresh.catalog;
         let ids = Ids::new(catalog, self.found)?;
-        let known = catalog.inputs()?;
         let damaged: BTreeSet<String> = catalog.damaged()?.into_iter().flat_map(|file| file.runs).collect();
         let lost = ids.known.iter().filter(|(_, id)| damaged.contains(*id)).map(|(key, _)| key.clone());
         let reread = lost.chain(ids.renamed()).chain(std::mem::take(&mut again.runs)).collect();
         let mut same_start = |record: &InputRecord| look.same_start(record);
-        let plan = plan::plan(self.found.to_vec(), self.stats, &known, &reread, &mut same_start);
+        let plan = plan::plan(self.found, self.stats, &look.known, &reread, &mut same_start);
         if plan.jobs.is_empty() && plan.gone.is_empty() {
             return Ok(false);
         }
         let torn = std::mem::take(&mut again.torn);
-        let shared = Shared::new(self, &known, &ids, &again.hints, &torn)?;
+        let shared = Shared::new(self, &look.known, &ids, &again.hints, &torn)?;
         let (reread, torn) = self.load(&shared, &plan, outcome)?;
         again.runs.extend(torn.iter().cloned());
         again.torn = torn;
@@ -67,7 +66,8 @@ impl Pass<'_> {
             again.runs.insert(run.clone());
             again.hints.entry(run).or_default().extend(hints);
         }
-        Ok(!again.runs.is_empty() || !Ids::new(catalog, self.found)?.renamed().is_empty())
+        let may_clash = ids.have_changed() && !Ids::new(catalog, self.found)?.renamed().is_empty();
+        Ok(!again.runs.is_empty() || may_clash)
     }
 
     /// Reads all logs of the plan; returns the runs to read anew, and logs that were written over.

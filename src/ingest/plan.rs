@@ -1,6 +1,7 @@
 //! What a refresh has to do: found logs and the catalog in, jobs out. Pure.
 
 use super::ids::RunKey;
+use super::known::Known;
 use crate::sources::{InputKind, RunInput, RunLogs};
 use crate::store::InputRecord;
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,29 +47,28 @@ pub struct Plan {
 /// Finds out what changed. `same_start` tells whether a file still begins (and continues up to what
 /// was read) as it did; it is asked only about files whose size or time moved.
 pub fn plan(
-    found: Vec<FoundRun>,
+    found: &[FoundRun],
     stats: &BTreeMap<String, Stat>,
-    known: &[InputRecord],
+    known: &Known,
     renamed: &BTreeSet<RunKey>,
     same_start: &mut dyn FnMut(&InputRecord) -> bool,
 ) -> Plan {
-    let mut by_log: BTreeMap<(String, String), Vec<&InputRecord>> = BTreeMap::new();
-    for input in known {
-        by_log.entry((input.source.clone(), input.identity.clone())).or_default().push(input);
-    }
+    let mut gone = known.logs();
     let renamed: BTreeSet<(&str, &str)> = renamed.iter().map(|key| (&*key.source, &*key.identity)).collect();
     let mut jobs = Vec::new();
     for run in found {
-        let log = (run.source.to_string(), run.logs.identity.clone());
-        let inputs = by_log.remove(&log).unwrap_or_default();
-        let is_renamed = renamed.contains(&(run.source, run.logs.identity.as_str()));
+        let log = (run.source, run.logs.identity.as_str());
+        gone.remove(&log);
+        let inputs = known.of_log(log.0, log.1);
+        let is_renamed = renamed.contains(&log);
         jobs.extend(job(run, &inputs, stats, is_renamed, same_start));
     }
-    Plan { jobs, gone: by_log.into_keys().collect() }
+    let owned = |(source, identity): (&str, &str)| (source.to_string(), identity.to_string());
+    Plan { jobs, gone: gone.into_iter().map(owned).collect() }
 }
 
 fn job(
-    run: FoundRun,
+    run: &FoundRun,
     known: &[&InputRecord],
     stats: &BTreeMap<String, Stat>,
     renamed: bool,
@@ -76,12 +76,12 @@ fn job(
 ) -> Option<Job> {
     let all = |run: &FoundRun| run.logs.inputs.iter().map(|input| (input.clone(), None)).collect();
     if known.is_empty() {
-        return Some(Job { inputs: all(&run), reset: false, run });
+        return Some(Job { inputs: all(run), reset: false, run: run.clone() });
     }
     match if renamed { None } else { grown(&run.logs, known, stats, same_start) } {
-        None => Some(Job { inputs: all(&run), reset: true, run }),
+        None => Some(Job { inputs: all(run), reset: true, run: run.clone() }),
         Some(inputs) if inputs.is_empty() => None,
-        Some(inputs) => Some(Job { run, reset: false, inputs }),
+        Some(inputs) => Some(Job { run: run.clone(), reset: false, inputs }),
     }
 }
 
@@ -193,7 +193,7 @@ mod tests {
             })
             .collect();
         let runs = vec![found(now.iter().map(|(p, s, ..)| input(p, *s)).collect())];
-        let plan = plan(runs, &stats, &records, &BTreeSet::new(), &mut |_| same_start);
+        let plan = plan(&runs, &stats, &Known::new(records), &BTreeSet::new(), &mut |_| same_start);
         match plan.jobs.first() {
             None => "-".into(),
             Some(job) if job.reset => "reset".into(),
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn a_log_that_is_no_longer_there_is_gone() {
         let known = [record("a", 0, 10)];
-        let plan = plan(Vec::new(), &BTreeMap::new(), &known, &BTreeSet::new(), &mut |_| true);
+        let plan = plan(&[], &BTreeMap::new(), &Known::new(known.to_vec()), &BTreeSet::new(), &mut |_| true);
         assert_eq!(plan.gone, [("test".to_string(), "run".to_string())]);
     }
 }

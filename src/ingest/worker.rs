@@ -2,6 +2,7 @@
 
 use super::flush::{Flush, Order, Written};
 use super::ids::{Ids, RunKey, root_key};
+use super::known::Known;
 use super::load::{self, Active, Batch, Loader, Runs};
 use super::pass::Pass;
 use super::plan::{FoundRun, Job};
@@ -19,7 +20,7 @@ pub type Hints = BTreeMap<RunKey, BTreeMap<String, AxisHint>>;
 /// What the workers of a pass share.
 pub struct Shared<'a> {
     pass: &'a Pass<'a>,
-    known: &'a [InputRecord],
+    known: &'a Known,
     ids: &'a Ids,
     hints: &'a Hints,
     /// Logs that were written over while an earlier pass read them.
@@ -41,7 +42,7 @@ impl<'a> Shared<'a> {
     /// When the catalog cannot be read.
     pub fn new(
         pass: &'a Pass<'a>,
-        known: &'a [InputRecord],
+        known: &'a Known,
         ids: &'a Ids,
         hints: &'a Hints,
         torn: &'a BTreeSet<RunKey>,
@@ -67,9 +68,7 @@ impl<'a> Shared<'a> {
 
     /// Whether a run of a log (source, identity) goes on in another log.
     pub fn is_wanted_elsewhere(&self, (source, identity): &(String, String)) -> bool {
-        let mut runs =
-            self.ids.known.iter().filter(|(key, _)| key.source == *source && key.identity == *identity);
-        runs.any(|(_, id)| self.ids.is_wanted(id))
+        self.ids.of_log(source, identity).any(|(_, id)| self.ids.is_wanted(id))
     }
 
     /// The part of a limit that each worker may use.
@@ -133,13 +132,11 @@ impl<'a> Worker<'a> {
 
     /// Everything read of a log is void.
     pub fn drop_log(&mut self, source: &str, identity: &str) {
-        let is_of_log = |key: &RunKey| key.source == source && key.identity == identity;
-        let runs = self.shared.ids.known.iter().filter(|(key, _)| is_of_log(key)).map(|(_, id)| id.clone());
-        for run_id in runs {
+        for (_, run_id) in self.shared.ids.of_log(source, identity) {
             self.batch.gone_runs.push(run_id.clone());
-            self.batch.dropped_runs.insert(run_id);
+            self.batch.dropped_runs.insert(run_id.clone());
         }
-        for record in self.shared.known.iter().filter(|r| r.source == source && r.identity == identity) {
+        for record in self.shared.known.of_log(source, identity) {
             self.batch.gone_inputs.push((source.to_string(), identity.to_string(), record.path.clone()));
         }
     }
@@ -224,16 +221,16 @@ impl<'a> Worker<'a> {
     fn apply_configs(&mut self, loader: &Loader<'_>) -> anyhow::Result<Vec<String>> {
         let run = &loader.job.run;
         let is_of_log = |key: &&RunKey| key.source == run.source && key.identity == run.logs.identity;
+        let ids = self.shared.ids;
         let known: Vec<RunKey> = match loader.job.reset {
             true => Vec::new(),
-            false => self.shared.ids.known.keys().filter(is_of_log).cloned().collect(),
+            false => ids.of_log(run.source, &run.logs.identity).map(|(key, _)| key.clone()).collect(),
         };
         for key in known {
             if self.batch.find(&key).is_none() {
                 let writes_ends = loader.source.writes_ends(&run.logs);
                 let catalog = self.shared.pass.refresh.catalog;
-                let mut opener =
-                    Opener { catalog, ids: self.shared.ids, fresh: false, hints: self.shared.hints };
+                let mut opener = Opener { catalog, ids, fresh: false, hints: self.shared.hints };
                 let mut opened = opener.open(run, &key.sub, writes_ends)?;
                 opened.apply(&loader.configs);
                 self.batch.add_run(opened);
@@ -246,8 +243,7 @@ impl<'a> Worker<'a> {
     /// The record of an input that is read from its start.
     fn begin(&mut self, run: &FoundRun, input: &RunInput) -> InputRecord {
         let key = (run.source.to_string(), run.logs.identity.clone(), input.path.clone());
-        let is_it = |r: &InputRecord| r.source == key.0 && r.identity == key.1 && r.path == key.2;
-        if self.shared.known.iter().any(is_it) {
+        if self.shared.known.of_log(&key.0, &key.1).iter().any(|record| record.path == key.2) {
             // What was noted of it is void.
             self.batch.gone_inputs.push(key);
         }
@@ -273,7 +269,10 @@ impl<'a> Worker<'a> {
         let run = &loader.job.run;
         let current = Some((run.source, run.logs.identity.as_str()));
         let mut record = match from {
-            Some(record) => record,
+            Some(record) => {
+                let state = self.shared.pass.refresh.catalog.input_state(&record)?;
+                InputRecord { state, ..record }
+            }
             None => self.begin(run, input),
         };
         let mut slice_bytes = self.shared.share(limits.slice_bytes).max(limits.read_bytes as u64);

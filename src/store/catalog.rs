@@ -35,7 +35,7 @@ pub struct InputRecord {
     pub fingerprint: String,
     /// First byte not yet read.
     pub offset: u64,
-    /// State of the reader at `offset`.
+    /// State of the reader at `offset`; left empty by [`Catalog::inputs`].
     pub state: String,
     /// Records read.
     pub row_count: u64,
@@ -163,8 +163,11 @@ pub trait Catalog: Send + Sync {
     fn snapshot(&self) -> anyhow::Result<Snapshot>;
     /// Applies all changes, or none.
     fn commit(&self, changes: &Changes) -> anyhow::Result<()>;
-    /// All inputs, by path. One that feeds several logs (a configuration beside them) is there once a log.
+    /// All inputs without their state, by path, source and identity. One that feeds several logs (a
+    /// configuration beside them) is there once a log.
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>>;
+    /// State of the reader of an input.
+    fn input_state(&self, input: &InputRecord) -> anyhow::Result<String>;
     /// All runs without their state, by id.
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>>;
     /// Numbers of input files and of runs.
@@ -229,8 +232,8 @@ create table run (
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
-    state text not null, row_count integer not null, next_seq integer not null, problem_count integer not null,
-    seal integer not null, primary key (path, source, identity)) without rowid;
+    row_count integer not null, next_seq integer not null, problem_count integer not null, seal integer not null,
+    state text not null, state_seal integer not null, unique (path, source, identity));
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
@@ -343,7 +346,8 @@ impl Catalog for SqliteCatalog {
     }
 
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
-        let sql = "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset, state,
+        let sql =
+            "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset,
             row_count, next_seq, problem_count, seal from input order by path, source, identity";
         let mut inputs = self.rows(sql, [], read_input)?;
         // Joined here: a join would pass over rows that a broken page made null.
@@ -362,6 +366,16 @@ impl Catalog for SqliteCatalog {
             input.runs = runs.remove(&key).unwrap_or_default();
         }
         Ok(inputs)
+    }
+
+    fn input_state(&self, input: &InputRecord) -> anyhow::Result<String> {
+        let sql = "select state, state_seal from input where path = ?1 and source = ?2 and identity = ?3";
+        let state = self.row(sql, [&input.path, &input.source, &input.identity], |row| {
+            seal::check(row, 0, 1)?;
+            row.get(0)
+        })?;
+        state
+            .ok_or_else(|| Damage::catalog(format!("is damaged (nothing is known of {})", input.path)).into())
     }
 
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>> {
@@ -547,7 +561,7 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<Option<FileRecord>> {
 }
 
 fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
-    seal::check(row, 0, 13)?;
+    seal::check(row, 0, 12)?;
     Ok(InputRecord {
         path: row.get(0)?,
         source: row.get(1)?,
@@ -558,10 +572,10 @@ fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
         modified_ns: row.get(6)?,
         fingerprint: row.get(7)?,
         offset: row.get::<_, i64>(8)?.cast_unsigned(),
-        state: row.get(9)?,
-        row_count: row.get::<_, i64>(10)?.cast_unsigned(),
-        next_seq: row.get(11)?,
-        problem_count: row.get(12)?,
+        state: String::new(),
+        row_count: row.get::<_, i64>(9)?.cast_unsigned(),
+        next_seq: row.get(10)?,
+        problem_count: row.get(11)?,
         runs: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@ use super::catalog::{Changes, HiddenKind, InputRecord};
 use super::damage::Damage;
 use super::rows::RowSet;
 use super::{FileRecord, seal};
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, ToSql, Transaction, params};
 
 /// Applies all changes.
 pub fn apply(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
@@ -148,25 +148,26 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
 }
 
 fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Result<()> {
-    let sql = "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)";
-    seal::put(
-        &mut *transaction.prepare_cached(sql)?,
-        params![
-            input.path,
-            input.source,
-            input.identity,
-            input.segment,
-            input.role,
-            input.size_bytes.cast_signed(),
-            input.modified_ns,
-            input.fingerprint,
-            input.offset.cast_signed(),
-            input.state,
-            input.row_count.cast_signed(),
-            input.next_seq,
-            input.problem_count,
-        ],
-    )?;
+    let sql = "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)";
+    let (size_bytes, offset) = (input.size_bytes.cast_signed(), input.offset.cast_signed());
+    let row_count = input.row_count.cast_signed();
+    let about: &[&dyn ToSql] = params![
+        input.path,
+        input.source,
+        input.identity,
+        input.segment,
+        input.role,
+        size_bytes,
+        input.modified_ns,
+        input.fingerprint,
+        offset,
+        row_count,
+        input.next_seq,
+        input.problem_count,
+    ];
+    let (seal, state_seal) = (seal::of(about)?, seal::of(params![input.state])?);
+    let values = about.iter().copied().chain([&seal as &dyn ToSql, &input.state, &state_seal]);
+    transaction.prepare_cached(sql)?.execute(values.collect::<Vec<_>>().as_slice())?;
     let mut pair = transaction.prepare_cached("insert or ignore into input_run values (?1, ?2)")?;
     for run_id in &input.runs {
         pair.execute(params![input.path, run_id])?;
