@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 
 use crate::args::{check_count, series_types};
 use crate::docs::{STEP, document};
-use crate::points::StepAxis;
+use crate::steps::StepAxis;
 
 const NAME: &str = "first_nan";
 

@@ -46,6 +46,7 @@ mod align;
 mod arg_max;
 mod arg_min;
 mod args;
+mod curve;
 mod docs;
 mod ema;
 mod extreme;
@@ -60,8 +61,10 @@ mod m4;
 mod minmax_lttb;
 mod points;
 mod sampling;
+mod series;
 mod sparkline;
 mod spike_score;
+mod steps;
 mod wide;
 mod window;
 

@@ -12,10 +12,12 @@ use datafusion::logical_expr::{
 };
 
 use crate::args::{check_count, checked_when_planned, refuse_distinct, series_types};
+use crate::curve::SortedPoints;
 use crate::docs::{STEP, VALUE, document};
 use crate::kernels::spike::{SpikeDetector, SpikeEvent};
-use crate::points::{Finish, Points, SeriesAccumulator, StepAxis, empty_list};
-use crate::points::{list_of_structs, list_type};
+use crate::points::Points;
+use crate::series::{Finish, SeriesAccumulator, empty_list, list_of_structs, list_type};
+use crate::steps::StepAxis;
 
 const NAME: &str = "loss_spike";
 
@@ -117,10 +119,10 @@ struct Detect {
 }
 
 impl Finish for Detect {
-    fn finish(&self, points: &Points) -> Result<ScalarValue> {
+    fn finish(&self, points: &SortedPoints<'_>) -> Result<ScalarValue> {
         let mut detector = SpikeDetector::new();
         let mut events = Vec::new();
-        for (&step, &value) in points.keys().iter().zip(points.values()) {
+        for (step, value) in points.iter() {
             events.extend(detector.push(step, value));
         }
         events.extend(detector.finish());

@@ -6,6 +6,7 @@ use datafusion::logical_expr::{AggregateUDF, Documentation};
 
 use crate::docs::{STEP, VALUE, document};
 use crate::kernels;
+use crate::kernels::curve::Curve;
 use crate::sampling::{Sampler, Sampling};
 
 /// Aggregate `lttb(step, value, n)`: largest-triangle-three-buckets (Steinarsson 2013).
@@ -31,8 +32,8 @@ impl Sampling for LttbSampling {
         n
     }
 
-    fn sample(x: &[f64], y: &[f64], capacity: usize) -> Vec<usize> {
-        kernels::lttb::lttb(x, y, capacity)
+    fn sample(curve: &impl Curve, capacity: usize) -> Vec<usize> {
+        kernels::lttb::lttb(curve, capacity)
     }
 
     fn documentation() -> &'static Documentation {

@@ -6,6 +6,7 @@ use datafusion::logical_expr::{AggregateUDF, Documentation};
 
 use crate::docs::{STEP, VALUE, document};
 use crate::kernels;
+use crate::kernels::curve::Curve;
 use crate::sampling::{Sampler, Sampling};
 
 /// Aggregate `m4(step, value, buckets)` (Jugel et al. 2014).
@@ -32,8 +33,8 @@ impl Sampling for M4Sampling {
         buckets.saturating_mul(4).saturating_add(1)
     }
 
-    fn sample(x: &[f64], y: &[f64], capacity: usize) -> Vec<usize> {
-        kernels::m4::m4(x, y, capacity / 4)
+    fn sample(curve: &impl Curve, capacity: usize) -> Vec<usize> {
+        kernels::m4::m4(curve, capacity / 4)
     }
 
     fn documentation() -> &'static Documentation {

@@ -6,6 +6,7 @@ use datafusion::logical_expr::{AggregateUDF, Documentation};
 
 use crate::docs::{STEP, VALUE, document};
 use crate::kernels;
+use crate::kernels::curve::Curve;
 use crate::sampling::{Sampler, Sampling};
 
 /// Aggregate `minmax_lttb(step, value, n)`: LTTB over a min-max preselection of `4 n` points (Van
@@ -32,8 +33,8 @@ impl Sampling for MinmaxLttbSampling {
         n
     }
 
-    fn sample(x: &[f64], y: &[f64], capacity: usize) -> Vec<usize> {
-        kernels::minmax::minmax_lttb(x, y, capacity)
+    fn sample(curve: &impl Curve, capacity: usize) -> Vec<usize> {
+        kernels::minmax::minmax_lttb(curve, capacity)
     }
 
     fn documentation() -> &'static Documentation {

@@ -1,103 +1,43 @@
 //! The points of a series while an aggregate collects them.
 
-use std::sync::Arc;
+use std::cmp::Ordering;
+use std::sync::{Arc, LazyLock};
 
-use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StructArray};
-use arrow::buffer::OffsetBuffer;
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Float64Type, Int64Type};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryViewArray, BinaryViewBuilder, ByteView, Float64Array, Int64Array,
+    new_empty_array,
+};
+use arrow::buffer::{Buffer, ScalarBuffer};
+use arrow::datatypes::{ArrowNativeType, DataType, Field, FieldRef};
 use datafusion::common::cast::{as_float64_array, as_int64_array, as_list_array};
 use datafusion::common::{Result, ScalarValue, exec_err};
-use datafusion::logical_expr::Accumulator;
 use datafusion::logical_expr::utils::format_state_name;
 
+use crate::curve::SortedPoints;
 use crate::kernels::nan_last;
+use crate::series::one_list;
+use crate::steps::StepAxis;
 
-/// What steps are: their SQL type, and how they are kept.
-///
-/// Every step is kept as an `i64` key of the same order: integers and timestamps as they are,
-/// doubles as the bits of their total order. So one state serves all types.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct StepAxis(DataType);
+/// Points from which on a batch is held as it is; those of smaller ones are copied together.
+const HELD: usize = 1024;
+/// Most bytes of one view of the state; a multiple of 8.
+const VIEW_BYTES: usize = 1 << 30;
+/// Bytes up to which a view holds its bytes itself.
+const INLINE_BYTES: u32 = 12;
 
-impl StepAxis {
-    /// The axis of a step argument, whose type is bigint, double or a timestamp by now.
-    pub(crate) fn new(data_type: &DataType) -> Self {
-        Self(data_type.clone())
-    }
-
-    fn is_float(&self) -> bool {
-        self.0 == DataType::Float64
-    }
-
-    /// Keys of an array of steps; null where the step is null or not finite.
-    pub(crate) fn keys(&self, steps: &ArrayRef) -> Result<Int64Array> {
-        if self.is_float() {
-            let steps = as_float64_array(steps)?;
-            let finite = steps.iter().map(|step| step.filter(|step| step.is_finite()));
-            return Ok(finite.map(|step| step.map(float_key)).collect());
-        }
-        Ok(cast(steps, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
-    }
-
-    /// Steps of the axis' own type for an array of keys.
-    pub(crate) fn steps(&self, keys: Int64Array) -> Result<ArrayRef> {
-        if self.is_float() {
-            let steps: Float64Array = keys.unary(float_of_key);
-            return Ok(Arc::new(steps));
-        }
-        Ok(cast(&keys, &self.0)?)
-    }
-
-    /// One step, or null.
-    pub(crate) fn step(&self, key: Option<i64>) -> Result<ScalarValue> {
-        let steps = self.steps(Int64Array::from(vec![key]))?;
-        ScalarValue::try_from_array(&steps, 0)
-    }
-
-    /// Distance of `key` from `origin` as a double, exact near `origin` for any unit.
-    fn offset(&self, key: i64, origin: i64) -> f64 {
-        if self.is_float() {
-            float_of_key(key) - float_of_key(origin)
-        } else {
-            crate::kernels::align::offset(key, origin)
-        }
-    }
-}
-
-/// Order-preserving key of a double; both zeros have the same.
-fn float_key(step: f64) -> i64 {
-    flip((step + 0.0).to_bits() as i64)
-}
-
-fn float_of_key(key: i64) -> f64 {
-    f64::from_bits(flip(key) as u64)
-}
-
-/// Turns the bits of a double into its place in the total order, and back.
-fn flip(bits: i64) -> i64 {
-    bits ^ (((bits >> 63) as u64) >> 1) as i64
-}
-
-/// Points of one series: `(step, value)` with neither missing, in any order until sorted.
-///
-/// Memory: 16 bytes a point. The points of a group are the same whatever the order, the batches and
-/// the partitions they came in, and [`Points::sort`] orders them fully (by step, then by the total order
-/// of values), so whatever is computed from sorted points is the same as well.
+/// Points in the order they came in, or sorted: keys of steps, and values. Shared, never changed.
 #[derive(Debug, Clone)]
-pub(crate) struct Points {
-    axis: StepAxis,
-    keys: Vec<i64>,
-    values: Vec<f64>,
+pub(crate) struct Chunk {
+    keys: ScalarBuffer<i64>,
+    values: ScalarBuffer<f64>,
 }
 
-impl Points {
-    pub(crate) fn new(step_type: &DataType) -> Self {
-        Self { axis: StepAxis::new(step_type), keys: Vec::new(), values: Vec::new() }
-    }
-
-    pub(crate) fn axis(&self) -> &StepAxis {
-        &self.axis
+impl Chunk {
+    /// A chunk of these points, in order.
+    fn sorted(mut points: Vec<(i64, f64)>) -> Self {
+        points.sort_by(compare);
+        let keys = points.iter().map(|point| point.0).collect();
+        Self { keys, values: points.iter().map(|point| point.1).collect() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -112,13 +52,57 @@ impl Points {
         &self.values
     }
 
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, f64)> {
+        self.keys.iter().copied().zip(self.values.iter().copied())
+    }
+
+    fn is_sorted(&self) -> bool {
+        // Nearly every series has each step once, which is quick to see.
+        self.keys.is_sorted_by(|left, right| left < right)
+            || self.iter().is_sorted_by(|left, right| compare(left, right).is_le())
+    }
+
+    /// The first and the last point; of no points, the same made-up ones.
+    fn ends(&self) -> [(i64, f64); 2] {
+        let end = |key: Option<&i64>, value: Option<&f64>| {
+            (key.copied().unwrap_or_default(), value.copied().unwrap_or_default())
+        };
+        [end(self.keys.first(), self.values.first()), end(self.keys.last(), self.values.last())]
+    }
+}
+
+/// Order of points: by step, at the same step by value (total order: NaN last).
+fn compare(left: &(i64, f64), right: &(i64, f64)) -> Ordering {
+    left.0.cmp(&right.0).then_with(|| nan_last(&left.1, &right.1))
+}
+
+/// Points of one series: `(step, value)` with neither missing, in any order until sorted.
+///
+/// Memory: 16 bytes a point. Long batches are held, not copied, and so is what other accumulators
+/// hand over. The points of a group are the same whatever the order, the batches and the partitions
+/// they came in, and [`Points::sorted`] orders them fully, so whatever is computed from sorted points
+/// is the same as well.
+#[derive(Debug, Clone)]
+pub(crate) struct Points {
+    axis: StepAxis,
+    /// None is empty.
+    chunks: Vec<Chunk>,
+    /// The newest points, not yet a chunk.
+    keys: Vec<i64>,
+    values: Vec<f64>,
+}
+
+impl Points {
+    pub(crate) fn new(step_type: &DataType) -> Self {
+        Self { axis: StepAxis::new(step_type), chunks: Vec::new(), keys: Vec::new(), values: Vec::new() }
+    }
+
     /// Adds the rows that have both a step and a value.
     pub(crate) fn extend(&mut self, steps: &ArrayRef, values: &ArrayRef) -> Result<()> {
         let keys = self.axis.keys(steps)?;
         let values = as_float64_array(values)?;
         if keys.null_count() == 0 && values.null_count() == 0 {
-            self.keys.extend_from_slice(keys.values());
-            self.values.extend_from_slice(values.values());
+            self.add(Chunk { keys: keys.values().clone(), values: values.values().clone() });
             return Ok(());
         }
         for (key, value) in keys.iter().zip(values) {
@@ -130,216 +114,231 @@ impl Points {
         Ok(())
     }
 
-    /// Orders the points by step, and those at the same step by value (total order: NaN last).
-    pub(crate) fn sort(&mut self) {
-        let points = || self.keys.iter().zip(&self.values);
-        let ordered = points().is_sorted_by(|left, right| {
-            left.0 < right.0 || (left.0 == right.0 && nan_last(left.1, right.1).is_le())
+    fn add(&mut self, chunk: Chunk) {
+        if chunk.len() < HELD {
+            self.keys.extend_from_slice(&chunk.keys);
+            self.values.extend_from_slice(&chunk.values);
+        } else {
+            self.close();
+            self.chunks.push(chunk);
+        }
+    }
+
+    /// Makes a chunk of the newest points.
+    fn close(&mut self) {
+        if !self.keys.is_empty() {
+            let (keys, values) = (std::mem::take(&mut self.keys), std::mem::take(&mut self.values));
+            self.chunks.push(Chunk { keys: keys.into(), values: values.into() });
+        }
+    }
+
+    /// The points in order of step, and at the same step of value (total order: NaN last).
+    pub(crate) fn sorted(&mut self) -> SortedPoints<'_> {
+        self.close();
+        for chunk in self.chunks.iter_mut().filter(|chunk| !chunk.is_sorted()) {
+            *chunk = Chunk::sorted(chunk.iter().collect());
+        }
+        self.chunks.sort_by(|left, right| {
+            let ([first, last], [other_first, other_last]) = (left.ends(), right.ends());
+            compare(&first, &other_first).then_with(|| compare(&last, &other_last))
         });
-        if ordered {
-            return;
+        let is_behind = |left: &Chunk, right: &Chunk| compare(&left.ends()[1], &right.ends()[0]).is_le();
+        if !self.chunks.is_sorted_by(is_behind) {
+            let points = self.chunks.iter().flat_map(Chunk::iter).collect();
+            self.chunks.clear();
+            self.chunks.push(Chunk::sorted(points));
         }
-        let mut points: Vec<(i64, f64)> = points().map(|(&key, &value)| (key, value)).collect();
-        points.sort_by(|left, right| left.0.cmp(&right.0).then(nan_last(&left.1, &right.1)));
-        for (index, (key, value)) in points.into_iter().enumerate() {
-            self.keys[index] = key;
-            self.values[index] = value;
-        }
+        SortedPoints::new(&self.axis, &self.chunks)
     }
 
-    /// Distances of the given points from the first one, for geometry.
-    pub(crate) fn offsets(&self, indices: impl Iterator<Item = usize>) -> Vec<f64> {
-        let origin = self.keys.first().copied().unwrap_or_default();
-        indices.map(|index| self.axis.offset(self.keys[index], origin)).collect()
+    /// Bytes of the points, also of those that are held, and of the lists of them.
+    pub(crate) fn heap_size(&self) -> usize {
+        let held: usize = self.chunks.iter().map(Chunk::len).sum();
+        (held + self.keys.capacity()) * size_of::<i64>()
+            + (held + self.values.capacity()) * size_of::<f64>()
+            + self.chunks.capacity() * size_of::<Chunk>()
     }
 
-    /// The chosen points as a list of struct(step, value).
-    pub(crate) fn list(&self, indices: &[usize]) -> Result<ScalarValue> {
-        let keys = indices.iter().map(|&index| self.keys[index]);
-        let values = indices.iter().map(|&index| self.values[index]);
-        let columns = vec![
-            self.axis.steps(Int64Array::from_iter_values(keys))?,
-            Arc::new(Float64Array::from_iter_values(values)) as ArrayRef,
-        ];
-        list_of_structs(point_fields(&self.axis.0), columns)
-    }
-
-    /// Bytes on the heap.
-    fn heap_size(&self) -> usize {
-        self.keys.capacity() * size_of::<i64>() + self.values.capacity() * size_of::<f64>()
-    }
-
-    /// Fields of the state: a list of keys and a list of values.
+    /// Fields of the state: lists of the keys and the values of a short series; of a long one the bytes
+    /// of both, a view for each chunk. Lists are copied on their way, views are not, but a view costs
+    /// more than a short list.
     pub(crate) fn state_fields(name: &str) -> Vec<FieldRef> {
         let list = |part, item| {
             let item = Field::new_list_field(item, true);
             let name = format_state_name(name, part);
             Arc::new(Field::new(name, DataType::List(Arc::new(item)), true))
         };
-        vec![list("steps", DataType::Int64), list("values", DataType::Float64)]
+        vec![
+            list("steps", DataType::Int64),
+            list("values", DataType::Float64),
+            list("held_steps", DataType::BinaryView),
+            list("held_values", DataType::BinaryView),
+        ]
     }
 
     /// Hands the points over as state and is empty afterwards.
-    fn take_state(&mut self) -> Vec<ScalarValue> {
+    pub(crate) fn take_state(&mut self) -> Result<Vec<ScalarValue>> {
+        if self.keys.len() >= HELD {
+            self.close();
+        }
         let keys = Int64Array::from(std::mem::take(&mut self.keys));
         let values = Float64Array::from(std::mem::take(&mut self.values));
-        vec![one_list(Arc::new(keys)), one_list(Arc::new(values))]
+        let held = std::mem::take(&mut self.chunks);
+        Ok(vec![
+            one_list(Arc::new(keys)),
+            one_list(Arc::new(values)),
+            views(held.iter().map(|chunk| chunk.keys.inner().clone()))?,
+            views(held.iter().map(|chunk| chunk.values.inner().clone()))?,
+        ])
     }
 
     /// Adds the points of other states.
-    fn merge(&mut self, states: &[ArrayRef]) -> Result<()> {
-        let [keys, values] = states else {
-            return exec_err!("points: {} columns of state, not 2", states.len());
+    pub(crate) fn merge(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let [keys, values, held_keys, held_values] = states else {
+            return exec_err!("points: {} columns of state, not 4", states.len());
         };
-        let (keys, values) = (as_list_array(keys)?, as_list_array(values)?);
-        for (keys, values) in keys.iter().zip(values.iter()) {
-            if let (Some(keys), Some(values)) = (keys, values) {
-                self.keys.extend_from_slice(as_int64_array(&keys)?.values());
-                self.values.extend_from_slice(values.as_primitive::<Float64Type>().values());
+        for (keys, values) in lists(keys, values)? {
+            self.keys.extend_from_slice(as_int64_array(&keys)?.values());
+            self.values.extend_from_slice(as_float64_array(&values)?.values());
+        }
+        for (keys, values) in lists(held_keys, held_values)? {
+            let (keys, values) = (keys.as_binary_view(), values.as_binary_view());
+            for index in 0..keys.len().min(values.len()) {
+                self.add(Chunk { keys: numbers(keys, index), values: numbers(values, index) });
             }
         }
         Ok(())
     }
 }
 
-/// A list value that holds all of `items`.
-fn one_list(items: ArrayRef) -> ScalarValue {
-    let field = Arc::new(Field::new_list_field(items.data_type().clone(), true));
-    let offsets = OffsetBuffer::from_lengths([items.len()]);
-    ScalarValue::List(Arc::new(ListArray::new(field, offsets, items, None)))
+/// The lists in two columns side by side that are not empty.
+fn lists<'a>(
+    left: &'a ArrayRef,
+    right: &'a ArrayRef,
+) -> Result<impl Iterator<Item = (ArrayRef, ArrayRef)> + 'a> {
+    let (left, right) = (as_list_array(left)?, as_list_array(right)?);
+    let is_filled = move |&row: &usize| left.value_length(row) > 0 && right.value_length(row) > 0;
+    Ok((0..left.len().min(right.len())).filter(is_filled).map(|row| (left.value(row), right.value(row))))
 }
 
-/// A list value of structs, one for each row of `columns`.
-pub(crate) fn list_of_structs(fields: Fields, columns: Vec<ArrayRef>) -> Result<ScalarValue> {
-    let items = StructArray::try_new(fields, columns, None)?;
-    Ok(one_list(Arc::new(items)))
-}
-
-/// Fields of a point.
-fn point_fields(step_type: &DataType) -> Fields {
-    Fields::from(vec![
-        Field::new("step", step_type.clone(), true),
-        Field::new("value", DataType::Float64, true),
-    ])
-}
-
-/// SQL type of a list of structs with these fields.
-pub(crate) fn list_type(fields: Fields) -> DataType {
-    DataType::List(Arc::new(Field::new_list_field(DataType::Struct(fields), true)))
-}
-
-/// SQL type of a list of points.
-pub(crate) fn points_type(step_type: &DataType) -> DataType {
-    list_type(point_fields(step_type))
-}
-
-/// The empty list of a list type, which is what a series aggregate gives for no points.
-pub(crate) fn empty_list(list_type: &DataType) -> Result<ScalarValue> {
-    match list_type {
-        DataType::List(item) => {
-            let items = arrow::array::new_empty_array(item.data_type());
-            Ok(one_list(items))
-        }
-        other => exec_err!("not a list: {other}"),
+/// A list of views of all of `bytes`, which are not copied.
+fn views(bytes: impl ExactSizeIterator<Item = Buffer>) -> Result<ScalarValue> {
+    /// Every short series has this one; making it anew costs as much as the points.
+    static NONE: LazyLock<ScalarValue> = LazyLock::new(|| one_list(new_empty_array(&DataType::BinaryView)));
+    if bytes.len() == 0 {
+        return Ok(NONE.clone());
     }
-}
-
-/// What a series aggregate makes of its points once all are there and sorted.
-pub(crate) trait Finish: std::fmt::Debug + Send + Sync + 'static {
-    /// Computes the result. May be called more than once as points are added.
-    fn finish(&self, points: &Points) -> Result<ScalarValue>;
-}
-
-/// Accumulator of every aggregate over `(step, value)`: collects, merges, sorts, then finishes.
-#[derive(Debug)]
-pub(crate) struct SeriesAccumulator<F> {
-    points: Points,
-    finish: F,
-}
-
-impl<F> SeriesAccumulator<F> {
-    pub(crate) fn new(step_type: &DataType, finish: F) -> Self {
-        Self { points: Points::new(step_type), finish }
-    }
-}
-
-impl<F: Finish> Accumulator for SeriesAccumulator<F> {
-    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        match values {
-            [steps, values, ..] => self.points.extend(steps, values),
-            _ => exec_err!("points: {} arguments, not 2", values.len()),
+    let mut views = BinaryViewBuilder::with_capacity(bytes.len());
+    for bytes in bytes {
+        for start in (0..bytes.len()).step_by(VIEW_BYTES) {
+            let len = VIEW_BYTES.min(bytes.len() - start);
+            let block = views.append_block(bytes.slice_with_length(start, len));
+            views.try_append_view(block, 0, len as u32)?;
         }
     }
+    Ok(one_list(Arc::new(views.finish())))
+}
 
-    fn evaluate(&mut self) -> Result<ScalarValue> {
-        self.points.sort();
-        self.finish.finish(&self.points)
+/// The numbers whose bytes a view shows; not copied, unless they have lost their alignment.
+fn numbers<T: ArrowNativeType>(views: &BinaryViewArray, index: usize) -> ScalarBuffer<T> {
+    let view = ByteView::from(views.views()[index]);
+    if view.length > INLINE_BYTES {
+        let buffer = &views.data_buffers()[view.buffer_index as usize];
+        let bytes = buffer.slice_with_length(view.offset as usize, view.length as usize);
+        if bytes.as_ptr().align_offset(align_of::<T>()) == 0 {
+            return bytes.into();
+        }
     }
-
-    fn size(&self) -> usize {
-        size_of_val(self) + self.points.heap_size()
-    }
-
-    fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(self.points.take_state())
-    }
-
-    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.points.merge(states)
-    }
+    Buffer::from(views.value(index)).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use arrow::datatypes::Int64Type;
+
     use super::*;
+    use crate::kernels::curve::{Curve, Values};
 
-    fn points(steps: Vec<Option<f64>>, values: Vec<f64>) -> Result<Points> {
-        let mut points = Points::new(&DataType::Float64);
-        let steps: ArrayRef = Arc::new(Float64Array::from(steps));
-        let values: ArrayRef = Arc::new(Float64Array::from(values));
-        points.extend(&steps, &values)?;
-        Ok(points)
-    }
-
-    #[test]
-    fn keys_keep_order_and_value() {
-        let steps = [f64::MIN, -2.5, -0.0, 0.0, 1e-300, 3.0, f64::MAX];
-        let keys: Vec<i64> = steps.iter().map(|&step| float_key(step)).collect();
-        assert!(keys.is_sorted());
-        assert_eq!(keys[2], keys[3]);
-        for (key, step) in keys.into_iter().zip(steps) {
-            assert_eq!(float_of_key(key), step);
+    /// Points that come in batches, each with the steps from one to before another.
+    fn batches(ranges: &[(i64, i64)]) -> Points {
+        let mut points = Points::new(&DataType::Int64);
+        for &(start, end) in ranges {
+            let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(start..end));
+            let values: ArrayRef =
+                Arc::new(Float64Array::from_iter_values((start..end).map(|step| step as f64)));
+            points.extend(&steps, &values).unwrap();
         }
+        points
+    }
+
+    fn keys(points: &mut Points) -> Vec<i64> {
+        points.sorted().iter().map(|point| point.0).collect()
     }
 
     #[test]
-    fn sorts_fully_and_drops_missing() -> Result<()> {
+    fn sorts_fully_and_drops_missing() {
         let steps = vec![Some(2.0), None, Some(1.0), Some(2.0), Some(f64::NAN), Some(2.0)];
-        let mut points = points(steps, vec![-f64::NAN, 9.0, 5.0, 7.0, 9.0, -1.0])?;
-        points.sort();
-        assert_eq!(points.offsets(0..4), vec![0.0, 1.0, 1.0, 1.0]);
-        assert_eq!(points.values()[..3], [5.0, -1.0, 7.0]);
-        assert!(points.values()[3].is_nan());
-        Ok(())
+        let steps: ArrayRef = Arc::new(Float64Array::from(steps));
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![-f64::NAN, 9.0, 5.0, 7.0, 9.0, -1.0]));
+        let mut points = Points::new(&DataType::Float64);
+        points.extend(&steps, &values).unwrap();
+        let sorted = points.sorted();
+        assert_eq!(sorted.x(0..4).to_vec(), vec![0.0, 1.0, 1.0, 1.0]);
+        assert_eq!(sorted.values(0..3).to_vec(), [5.0, -1.0, 7.0]);
+        assert_eq!(sorted.first_not_finite(), Some(3));
     }
 
     #[test]
-    fn size_counts_the_heap() -> Result<()> {
-        #[derive(Debug)]
-        struct Nothing;
-        impl Finish for Nothing {
-            fn finish(&self, _: &Points) -> Result<ScalarValue> {
-                Ok(ScalarValue::Null)
-            }
+    fn long_batches_are_held_and_put_in_order() {
+        let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(0..4096));
+        let values: ArrayRef = Arc::new(Float64Array::from(vec![1.0; 4096]));
+        let mut points = Points::new(&DataType::Int64);
+        points.extend(&steps, &values).unwrap();
+        let given = steps.as_primitive::<Int64Type>().values();
+        assert_eq!(points.chunks[0].keys().as_ptr(), given.as_ptr());
+        let mut points = batches(&[(4000, 6000), (0, 10), (10, 20), (2000, 4000), (20, 2000)]);
+        assert_eq!(keys(&mut points), (0..6000).collect::<Vec<_>>());
+        assert_eq!(points.chunks.len(), 4);
+        let mut overlapping = batches(&[(0, 3000), (1000, 4000)]);
+        assert_eq!(keys(&mut overlapping).len(), 6000);
+        assert!(keys(&mut overlapping).is_sorted());
+        assert_eq!(overlapping.chunks.len(), 1);
+    }
+
+    #[test]
+    fn a_stretch_is_the_same_however_the_points_came() {
+        let mut whole = batches(&[(0, 9000)]);
+        let mut pieces = batches(&[(0, 2000), (2000, 2003), (2003, 5000), (5000, 9000)]);
+        let (whole, pieces) = (whole.sorted(), pieces.sorted());
+        for range in [0..0, 0..1, 1999..2000, 1999..2004, 0..9000, 2000..5000, 8999..9000] {
+            assert_eq!(whole.x(range.clone()), pieces.x(range.clone()));
+            assert_eq!(whole.values(range.clone()), pieces.values(range.clone()));
+            assert_eq!(whole.values(range.clone()).len(), range.len());
         }
-        let mut accumulator = SeriesAccumulator::new(&DataType::Int64, Nothing);
-        let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(0..1000));
-        let values: ArrayRef = Arc::new(Float64Array::from(vec![1.0; 1000]));
-        accumulator.update_batch(&[steps, values])?;
-        assert!(accumulator.size() >= 16_000);
-        let state = accumulator.state()?;
-        assert_eq!(state.len(), 2);
-        assert!(accumulator.size() < 1_000);
-        Ok(())
+    }
+
+    #[test]
+    fn a_state_goes_over_whole_and_is_not_copied() {
+        let mut first = batches(&[(0, 3000), (3000, 3001)]);
+        let held = first.chunks[0].keys().as_ptr();
+        let state = first.take_state().unwrap();
+        assert!(keys(&mut first).is_empty());
+        let columns: Vec<ArrayRef> = state.iter().map(|column| column.to_array().unwrap()).collect();
+        let mut second = batches(&[(3001, 3010)]);
+        second.merge(&columns).unwrap();
+        assert_eq!(keys(&mut second), (0..3010).collect::<Vec<_>>());
+        assert_eq!(second.chunks[0].keys().as_ptr(), held);
+    }
+
+    #[test]
+    fn bytes_without_alignment_are_copied() {
+        let numbers_there: Vec<f64> = (0..2000).map(f64::from).collect();
+        let mut bytes = vec![7_u8];
+        numbers_there.iter().for_each(|number| bytes.extend(number.to_ne_bytes()));
+        let mut views = BinaryViewBuilder::new();
+        let block = views.append_block(Buffer::from_vec(bytes));
+        views.try_append_view(block, 1, 16_000).unwrap();
+        let views = views.finish();
+        assert_eq!(&numbers::<f64>(&views, 0)[..], &numbers_there[..]);
     }
 }

@@ -10,7 +10,10 @@ use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{Accumulator, AggregateUDFImpl, Documentation, Signature, Volatility};
 
 use crate::args::{WholeNumber, check_count, checked_when_planned, refuse_distinct, series_types};
-use crate::points::{Finish, Points, SeriesAccumulator, empty_list, points_type};
+use crate::curve::SortedPoints;
+use crate::kernels::curve::{Curve, Slices, Values};
+use crate::points::Points;
+use crate::series::{Finish, SeriesAccumulator, empty_list, points_type};
 
 /// One way to sample a curve.
 pub trait Sampling: std::fmt::Debug + Eq + Hash + Send + Sync + 'static {
@@ -24,8 +27,8 @@ pub trait Sampling: std::fmt::Debug + Eq + Hash + Send + Sync + 'static {
     /// Most points the result may have for a third argument of `n`; a shorter input is the result.
     fn capacity(n: usize) -> usize;
 
-    /// Ascending indices of at most `capacity` points of a curve of finite numbers sorted by `x`.
-    fn sample(x: &[f64], y: &[f64], capacity: usize) -> Vec<usize>;
+    /// Ascending indices of at most `capacity` points of a curve of finite numbers.
+    fn sample(curve: &impl Curve, capacity: usize) -> Vec<usize>;
 
     /// Documentation of the function.
     fn documentation() -> &'static Documentation;
@@ -107,24 +110,24 @@ struct Sample<S> {
 }
 
 impl<S: Sampling> Finish for Sample<S> {
-    fn finish(&self, points: &Points) -> Result<ScalarValue> {
+    fn finish(&self, points: &SortedPoints<'_>) -> Result<ScalarValue> {
         points.list(&sample_points::<S>(points, self.capacity))
     }
 }
 
 /// Samples sorted points: all when they fit, else the finite ones and the first that is not.
-fn sample_points<S: Sampling>(points: &Points, capacity: usize) -> Vec<usize> {
+fn sample_points<S: Sampling>(points: &SortedPoints<'_>, capacity: usize) -> Vec<usize> {
     if points.len() <= capacity {
         return (0..points.len()).collect();
     }
-    let onset = points.values().iter().position(|value| !value.is_finite());
-    let Some(onset) = onset else {
-        return S::sample(&points.offsets(0..points.len()), points.values(), capacity);
+    let Some(onset) = points.first_not_finite() else {
+        return S::sample(points, capacity);
     };
-    let finite: Vec<usize> = (0..points.len()).filter(|&index| points.values()[index].is_finite()).collect();
-    let x = points.offsets(finite.iter().copied());
-    let y: Vec<f64> = finite.iter().map(|&index| points.values()[index]).collect();
-    let sampled = S::sample(&x, &y, capacity.saturating_sub(1));
+    let (x, y) = (points.x(0..points.len()), points.values(0..points.len()));
+    let finite: Vec<usize> = (0..points.len()).filter(|&index| y[index].is_finite()).collect();
+    let x: Vec<f64> = finite.iter().map(|&index| x[index]).collect();
+    let y: Vec<f64> = finite.iter().map(|&index| y[index]).collect();
+    let sampled = S::sample(&Slices::new(&x, &y), capacity.saturating_sub(1));
     let mut chosen: Vec<usize> = sampled.into_iter().map(|index| finite[index]).collect();
     let place = chosen.partition_point(|&index| index < onset);
     chosen.insert(place, onset);

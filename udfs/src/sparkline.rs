@@ -11,9 +11,12 @@ use datafusion::logical_expr::{
 };
 
 use crate::args::{WholeNumber, check_count, checked_when_planned, refuse_distinct, series_types};
+use crate::curve::SortedPoints;
 use crate::docs::{STEP, VALUE, document};
 use crate::kernels;
-use crate::points::{Finish, Points, SeriesAccumulator};
+use crate::kernels::curve::Values;
+use crate::points::Points;
+use crate::series::{Finish, SeriesAccumulator};
 
 const NAME: &str = "sparkline";
 
@@ -102,8 +105,8 @@ struct Draw {
 }
 
 impl Finish for Draw {
-    fn finish(&self, points: &Points) -> Result<ScalarValue> {
-        let line = (points.len() > 0).then(|| kernels::sparkline::sparkline(points.values(), self.width));
+    fn finish(&self, points: &SortedPoints<'_>) -> Result<ScalarValue> {
+        let line = (!points.is_empty()).then(|| kernels::sparkline::sparkline(points, self.width));
         Ok(ScalarValue::Utf8(line))
     }
 }

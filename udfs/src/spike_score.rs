@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
 use crate::args::{check_count, value_type};
 use crate::docs::document;
 use crate::kernels::spike::SpikeDetector;
-use crate::window::{finite_rows, numbers, result_field};
+use crate::window::{numbers, result_field};
 
 const NAME: &str = "spike_score";
 
@@ -75,12 +75,12 @@ struct SpikeScoreEvaluator;
 impl PartitionEvaluator for SpikeScoreEvaluator {
     fn evaluate_all(&mut self, values: &[ArrayRef], _num_rows: usize) -> Result<ArrayRef> {
         let values = numbers(NAME, values)?;
-        let mut scores = vec![None; values.len()];
         let mut detector = SpikeDetector::new();
-        for (row, value) in finite_rows(values) {
-            scores[row] = detector.score(value);
-            detector.push(row as i64, value);
-        }
-        Ok(Arc::new(Float64Array::from(scores)))
+        let scores = values.iter().zip(0..).map(|(value, row)| {
+            let score = detector.score(value?);
+            detector.push(row, value?);
+            score
+        });
+        Ok(Arc::new(scores.collect::<Float64Array>()))
     }
 }

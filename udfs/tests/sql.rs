@@ -12,6 +12,7 @@ use datafusion::arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::datasource::MemTable;
 use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::scalar::ScalarValue;
 use proptest::prelude::*;
@@ -474,6 +475,51 @@ fn series_aggregates_work_over_a_window() {
     assert_eq!(drawn, "▄ →\n█▁ ↓\n█▅▁ ↓");
     let sampled = over(&values, "array_length(lttb(step, value, 3) over (order by step))");
     assert_eq!(sampled, "1\n2\n3");
+}
+
+/// Long batches are held where short ones are copied: the answers are the same.
+#[test]
+fn long_batches_give_what_short_ones_give() {
+    let mut values: Vec<f64> = (0..20_000).map(|step| (f64::from(step) * 0.01).sin() + 2.0).collect();
+    values[9_000] = 40.0;
+    values[19_990] = NAN;
+    let calls: Vec<&str> = AGGREGATES.iter().map(|(call, _)| *call).collect();
+    let as_double = calls.iter().map(|call| call.replace("step", "step - 5000.5"));
+    let sql = format!("select {}, {} from t", calls.join(", "), as_double.collect::<Vec<_>>().join(", "));
+    let grouped = format!("select g, {} from t group by g order by g", calls.join(", "));
+    let answers = |partitions, size| {
+        let ctx = context(partitions, size);
+        register(&ctx, "t", &series(&points(&values), 3));
+        (query(&ctx, &sql), query(&ctx, &grouped))
+    };
+    let short = answers(1, 700);
+    for (partitions, size) in [(1, 8192), (3, 2048), (2, 5000)] {
+        assert_eq!(answers(partitions, size), short, "{partitions} partitions, batches of {size}");
+    }
+}
+
+/// Where memory is short, what groups have collected goes to disk and comes back.
+#[test]
+fn spilled_groups_give_what_groups_in_memory_give() {
+    let value = |row: i64| Some((row as f64 * 0.01).sin() + 2.0);
+    let points: Vec<Point> = (0..60_000).map(|row| (Some(row), value(row))).collect();
+    let table = series(&points, 1);
+    let sql = "select step / 1500 as g, lttb(step, value, 5), sparkline(step, value), loss_spike(step, value)
+               from t group by 1 order by 1";
+    let whole = context(1, 8192);
+    register(&whole, "t", &table);
+    let memory = RuntimeEnvBuilder::new().with_memory_limit(1_500_000, 1.0).build_arc().unwrap();
+    let config = SessionConfig::new().with_target_partitions(1).with_batch_size(4);
+    let config = config.with_sort_spill_reservation_bytes(100_000);
+    let short = SessionContext::new_with_config_rt(config, memory);
+    register_all(&short);
+    let batches = (0..15).map(|part| table.slice(part * 4000, 4000)).collect();
+    let memory_table = MemTable::try_new(table.schema(), vec![batches]).unwrap();
+    short.register_table("t", Arc::new(memory_table)).unwrap();
+    let plan = query(&short, &format!("explain analyze {sql}"));
+    let aggregate = plan.split("AggregateExec").nth(1).unwrap();
+    assert!(aggregate.contains("spill_count=") && !aggregate.contains("spill_count=0"), "{plan}");
+    assert_eq!(query(&short, sql), query(&whole, sql));
 }
 
 // Errors while planning

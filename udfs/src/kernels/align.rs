@@ -1,6 +1,7 @@
 //! Several series on one axis: the union of their steps, and a sample of it.
 
 use super::bucket_edge;
+use super::curve::Slices;
 use super::lttb::lttb;
 
 /// Ascending union of the steps of several series.
@@ -151,7 +152,7 @@ fn sample(choice: &mut Choice, union: &[i64], points: &[(usize, f64)], part: usi
     let y: Vec<f64> = points.iter().map(|&(_, value)| value).collect();
     let ends = [points.first(), points.last()];
     let known = ends.iter().flatten().filter(|end| choice.chosen[end.0]);
-    for index in lttb(&x, &y, part + known.count()) {
+    for index in lttb(&Slices::new(&x, &y), part + known.count()) {
         choice.add(points[index].0);
     }
 }

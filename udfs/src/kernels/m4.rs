@@ -1,25 +1,28 @@
 //! M4: first, last, lowest and highest point of each bucket.
 
+use super::curve::Curve;
+
 /// Indices of the first, last, lowest and highest point of each of `buckets` columns of equal
 /// width in `x` (Jugel, Jerzak, Hackenbroich and Markl 2014, *M4: A Visualization-Oriented Time
 /// Series Data Aggregation*).
 ///
-/// `x` is sorted; both slices hold finite numbers. Returns ascending indices without repeats, at
+/// `curve` holds finite numbers. Returns ascending indices without repeats, at
 /// most `4 * buckets`; a line drawn through them at `buckets` pixels width has the same pixels as the
 /// whole series. Equal values: the earlier point is lowest or highest. No buckets: nothing.
-pub fn m4(x: &[f64], y: &[f64], buckets: usize) -> Vec<usize> {
-    let len = x.len().min(y.len());
+pub fn m4(curve: &impl Curve, buckets: usize) -> Vec<usize> {
+    let len = curve.len();
+    let (x, y) = (curve.x(0..len), curve.values(0..len));
     let mut chosen = Vec::with_capacity(buckets.saturating_mul(4).min(len));
     if buckets == 0 {
         return chosen;
     }
     let mut start = 0;
     while start < len {
-        let column = column_of(x, len, start, buckets);
+        let column = column_of(&x, len, start, buckets);
         let mut bucket = Bucket::new(start);
         let mut end = start + 1;
-        while end < len && column_of(x, len, end, buckets) == column {
-            bucket.offer(y, end);
+        while end < len && column_of(&x, len, end, buckets) == column {
+            bucket.offer(&y, end);
             end += 1;
         }
         bucket.emit(end - 1, &mut chosen);
@@ -72,7 +75,11 @@ impl Bucket {
 
 #[cfg(test)]
 mod tests {
-    use super::m4;
+    use crate::kernels::curve::Slices;
+
+    fn m4(x: &[f64], y: &[f64], buckets: usize) -> Vec<usize> {
+        super::m4(&Slices::new(x, y), buckets)
+    }
 
     #[test]
     fn four_points_a_bucket() {

@@ -1,6 +1,7 @@
 //! A curve as a line of block characters.
 
 use super::bucket_edge;
+use super::curve::Values;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const FLAT: char = '▄';
@@ -16,7 +17,7 @@ const TREND: f64 = 0.4;
 /// or an infinity is `×`, so that none is averaged away. A flat curve is `▄`. The arrow is `↑` or `↓`
 /// when the rising pairs of blocks outweigh the falling ones by 40 % of all pairs (Kendall's tau
 /// against time, which no single spike can turn), else `→`. Nothing to draw: the empty text.
-pub fn sparkline(values: &[f64], width: usize) -> String {
+pub fn sparkline(values: &(impl Values + ?Sized), width: usize) -> String {
     let buckets = width.min(values.len());
     if buckets == 0 {
         return String::new();
@@ -25,7 +26,7 @@ pub fn sparkline(values: &[f64], width: usize) -> String {
         .map(|bucket| {
             let start = bucket_edge(bucket, values.len(), buckets);
             let end = bucket_edge(bucket + 1, values.len(), buckets);
-            mean(&values[start..end])
+            mean(&values.values(start..end))
         })
         .collect();
     let (low, high) = range(&means);
@@ -87,7 +88,9 @@ fn arrow(means: &[f64]) -> char {
 
 #[cfg(test)]
 mod tests {
-    use super::sparkline;
+    fn sparkline(values: &[f64], width: usize) -> String {
+        super::sparkline(values, width)
+    }
 
     #[test]
     fn falls_and_rises() {

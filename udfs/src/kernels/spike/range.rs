@@ -1,0 +1,84 @@
+//! How far a run has come down.
+
+use super::super::{greater, lesser};
+use super::window::median_of_sorted;
+
+/// Rows of the head of a run that are kept for its range.
+const HEAD: usize = 256;
+
+/// `R`: how far the run has come down from its head, over the rows so far.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct RunningRange {
+    rows: u64,
+    /// First rows in order; at most [`HEAD`].
+    head: Vec<f64>,
+    /// The first 5 % of the rows (at least 5, at most [`HEAD`]) in ascending order.
+    first: Vec<f64>,
+    /// Newest 5 rows, as a ring.
+    newest: [f64; 5],
+    /// Lowest median of 5 consecutive rows.
+    best: f64,
+}
+
+impl Default for RunningRange {
+    fn default() -> Self {
+        Self { rows: 0, head: Vec::new(), first: Vec::new(), newest: [0.0; 5], best: f64::INFINITY }
+    }
+}
+
+impl RunningRange {
+    pub(super) fn push(&mut self, value: f64) {
+        self.newest[(self.rows % 5) as usize] = value;
+        self.rows += 1;
+        if self.rows >= 5 {
+            self.best = lesser(median_of_5(self.newest), self.best);
+        }
+        if self.head.len() < HEAD {
+            self.head.push(value);
+        }
+        let wanted = (self.rows / 20).clamp(5, HEAD as u64) as usize;
+        while self.first.len() < wanted.min(self.head.len()) {
+            let next = self.head[self.first.len()];
+            let at = self.first.partition_point(|&other| other < next);
+            self.first.insert(at, next);
+        }
+    }
+
+    pub(super) fn get(&self) -> f64 {
+        if self.rows < 5 {
+            return 0.0;
+        }
+        (median_of_sorted(&self.first) - self.best).abs()
+    }
+}
+
+fn median_of_5([a, b, c, d, e]: [f64; 5]) -> f64 {
+    // Neither the lowest nor the highest of four can be the median of five.
+    let low = greater(lesser(a, b), lesser(c, d));
+    let high = lesser(greater(a, b), greater(c, d));
+    greater(lesser(low, high), lesser(greater(low, high), e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_is_bounded() {
+        let mut range = RunningRange::default();
+        (0..5_000).for_each(|row| range.push(f64::from(row)));
+        assert_eq!((range.head.len(), range.first.len()), (256, 250));
+    }
+
+    #[test]
+    fn the_median_of_five_in_any_order() {
+        let five = [-0.5, 1.0, 1.0, 2.0, 7.0];
+        for order in 0..5_usize.pow(5) {
+            let picked: [usize; 5] = std::array::from_fn(|place| order / 5_usize.pow(place as u32) % 5);
+            let values = picked.map(|index| five[index]);
+            let mut sorted = values;
+            sorted.sort_by(f64::total_cmp);
+            assert_eq!(median_of_5(values), sorted[2]);
+        }
+    }
+}
