@@ -5,15 +5,15 @@ use super::plan::{FoundRun, Job, Stat};
 use super::points::Points;
 use super::settle::AxisHint;
 use super::sink::RunSink;
-use super::state::{Config, RunState};
+use super::state::{Config, KeyState, RunState};
 use crate::records::batch::Cell;
-use crate::records::{Axis, Problem};
+use crate::records::{Axis, Problem, UNREADABLE};
 use crate::sources::{InputKind, Log, Resume, RunInput, Sink, Source, sidecar};
 use crate::store::InputRecord;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A run at work.
@@ -65,6 +65,8 @@ pub struct Batch {
     pub inputs: Vec<InputRecord>,
     /// Problems by path.
     pub problems: Vec<(String, Problem)>,
+    /// Logs that could be read.
+    pub readable: BTreeSet<String>,
     /// Runs whose stored rows are void.
     pub dropped_runs: BTreeSet<String>,
     /// Runs of the catalog that are no more.
@@ -93,7 +95,9 @@ impl Batch {
     /// Number of the group of a metric, and whether its steps are training steps as far as its log has said.
     pub fn group(&mut self, run: usize, key: &str) -> (usize, bool) {
         let state = &self.runs[run].state;
-        self.points.group(run, key, || state.keys.get(key).is_none_or(|key| key.axis == Axis::Step))
+        // What is indexed by arrival was logged at a training step, though always the same.
+        let is_step = |key: &KeyState| key.axis == Axis::Step || key.constant_step.is_some();
+        self.points.group(run, key, || state.keys.get(key).is_none_or(is_step))
     }
 
     /// Notes how far an input was read.
@@ -179,13 +183,18 @@ impl Loader<'_> {
             sink.begin_document();
         }
         let end = if input.kind == InputKind::Document { u64::MAX } else { slice_bytes };
-        let outcome = self.read_log(&path, input, from.clone(), end, &mut sink);
-        let failed = outcome.is_err();
-        let (resume, read_bytes, done) = outcome.unwrap_or_else(|error| {
-            sink.problem(Problem { position: "file".into(), message: format!("{error:#}") });
-            (from, 0, true)
-        });
-        sink.finish()?;
+        let begin = from.offset;
+        let read = self.read_log(&path, input, from.clone(), end, &mut sink);
+        let (resume, read_bytes, done, failure) = read.unwrap_or_else(|error| (from, 0, true, Some(error)));
+        sink.finish(done || resume.offset > begin)?;
+        let failed = failure.is_some();
+        match failure {
+            Some(error) => {
+                let problem = Problem { position: "file".into(), message: format!("{UNREADABLE}{error:#}") };
+                batch.problems.push((input.path.clone(), problem));
+            }
+            None => drop(batch.readable.insert(input.path.clone())),
+        }
         record.offset = resume.offset;
         record.state = resume.state;
         record.row_count = resume.row_count;
@@ -199,6 +208,7 @@ impl Loader<'_> {
         Ok(Slice { read_bytes, done })
     }
 
+    /// Where reading stopped, how many bytes were read, whether that was all, and what kept it from more.
     fn read_log(
         &self,
         path: &Path,
@@ -206,17 +216,18 @@ impl Loader<'_> {
         from: Resume,
         slice_bytes: u64,
         sink: &mut dyn Sink,
-    ) -> anyhow::Result<(Resume, u64, bool)> {
+    ) -> anyhow::Result<(Resume, u64, bool, Option<anyhow::Error>)> {
         let mut file = File::open(path)?;
         let end = from.offset.saturating_add(slice_bytes);
         file.seek(SeekFrom::Start(from.offset))?;
-        let mut bytes = Limited { file, at: from.offset, end, read_bytes: 0, met_end: false };
+        let mut bytes = Limited { file, at: from.offset, end, read_bytes: 0, met_end: false, failure: None };
         let mut log =
             Log { path: &input.path, role: &input.role, bytes: &mut bytes, chunk_bytes: self.read_bytes };
         let resume = self.source.read(&mut log, from.clone(), sink)?;
         // A reader that stops at damage never sees the end; with the whole rest in view it is done.
         let stuck = resume.offset <= from.offset && bytes.file.metadata()?.len() <= end;
-        Ok((resume, bytes.read_bytes, bytes.met_end || stuck))
+        let done = bytes.met_end || stuck || bytes.failure.is_some();
+        Ok((resume, bytes.read_bytes, done, bytes.failure.map(anyhow::Error::from)))
     }
 }
 
@@ -233,19 +244,27 @@ pub fn read_config(path: &Path, name: &str) -> anyhow::Result<(Config, u64)> {
 }
 
 /// A file that ends at a given offset, so that one read call does not run to the end of a large
-/// log: the reader sees a torn tail and says where to go on.
+/// log: the reader sees a torn tail and says where to go on. Where the file cannot be read any further
+/// it ends as well, so that what was read before counts.
 struct Limited {
     file: File,
     at: u64,
     end: u64,
     read_bytes: u64,
     met_end: bool,
+    failure: Option<std::io::Error>,
 }
 
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let room = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(buffer.len());
-        let n = self.file.read(&mut buffer[..room])?;
+        let n = match self.file.read(&mut buffer[..room]) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                self.failure = Some(error);
+                return Ok(0);
+            }
+            read => read?,
+        };
         if room > 0 && n == 0 {
             self.met_end = true;
         }

@@ -103,7 +103,9 @@ impl Reader<'_> {
             self.state.told_long = true;
             self.problem(&format!("more cells than the {width} of the header"));
         }
-        self.rows.row(&row_of(&self.state.header, &cells), self.sink);
+        if let Err(message) = self.rows.row(&row_of(&self.state.header, &cells), self.sink) {
+            self.problem(message);
+        }
     }
 
     fn problem(&mut self, message: &str) {

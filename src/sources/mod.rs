@@ -187,7 +187,7 @@ pub trait Sink {
     fn axis(&mut self, key: &str, axis: Axis);
     /// Says which way a metric is better, by the word of the tracker.
     fn goal(&mut self, key: &str, goal: Goal);
-    /// Sets the tracker's own final value of a metric; `None` removes it.
+    /// Sets the tracker's own final value of a metric; `None` removes it and everything nested under it.
     fn final_value(&mut self, key: &str, value: Option<f64>);
     /// Adds a string.
     fn text(&mut self, text: Text);
@@ -199,8 +199,9 @@ pub trait Sink {
     fn restart(&mut self);
     /// The producer takes back every earlier point whose step is `from_step` or more.
     fn rewind(&mut self, from_step: i64);
-    /// Declares that a start whose first step is 0 continues the run: its steps are shifted
-    /// behind the last step so far. Called before the first point of such an input.
+    /// Declares that this start began when the one before had ended, and continues the run where its
+    /// first step is 0: its steps are shifted behind the last step so far. Called before the first
+    /// point of such an input.
     fn continue_from_zero(&mut self);
     /// Reports something that could not be read.
     fn problem(&mut self, problem: Problem);

@@ -3,11 +3,11 @@
 
 use super::rows::RowSet;
 use super::{FileClass, FileRecord, Snapshot, layout};
-use crate::records::Problem;
 use crate::records::schema::Table;
+use crate::records::{Problem, UNREADABLE};
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -94,6 +94,8 @@ pub struct Changes {
     pub inputs: Vec<InputRecord>,
     /// Inputs that are gone: source, identity, path.
     pub gone_inputs: Vec<(String, String, String)>,
+    /// Inputs that were read: what kept them from being read before is none any more.
+    pub readable: BTreeSet<String>,
     /// Problems found, by path of the input.
     pub problems: Vec<(String, Problem)>,
     /// Verdicts of discovery, replacing those stored for the same paths.
@@ -419,9 +421,13 @@ impl Catalog for SqliteCatalog {
     }
 
     fn problems(&self) -> anyhow::Result<Vec<(String, Problem)>> {
-        self.rows("select path, position, message from problem order by path, rowid", |row| {
-            Ok((row.get(0)?, Problem { position: row.get(1)?, message: row.get(2)? }))
-        })
+        // What discovery could not look into is no input, but a problem all the same.
+        let sql = format!(
+            "select path, position, message, rowid as n from problem
+             union all select path, 'file', text, 0 from verdict where source is null and text like '{UNREADABLE}%'
+             order by path, n"
+        );
+        self.rows(&sql, |row| Ok((row.get(0)?, Problem { position: row.get(1)?, message: row.get(2)? })))
     }
 
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>> {
@@ -444,8 +450,11 @@ impl Catalog for SqliteCatalog {
     }
 
     fn has_unread_inputs(&self) -> anyhow::Result<bool> {
-        let sql = "select exists (select 1 from input where modified_ns = 0 or segment < 0)";
-        Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
+        let sql = format!(
+            "select exists (select 1 from input where modified_ns = 0 or segment < 0)
+                or exists (select 1 from verdict where source is null and text like '{UNREADABLE}%')"
+        );
+        Ok(self.connection().query_row(&sql, [], |row| row.get(0))?)
     }
 
     fn next_file_id(&self) -> anyhow::Result<i64> {
@@ -625,6 +634,11 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
     }
     for input in &changes.inputs {
         put_input(transaction, input)?;
+    }
+    for path in &changes.readable {
+        transaction
+            .prepare_cached("delete from problem where path = ?1 and position = 'file'")?
+            .execute([path])?;
     }
     let mut put = transaction.prepare_cached("insert or ignore into problem values (?1, ?2, ?3)")?;
     for (path, problem) in &changes.problems {
