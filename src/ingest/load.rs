@@ -184,7 +184,7 @@ impl Loader<'_> {
         }
         let end = if input.kind == InputKind::Document { u64::MAX } else { slice_bytes };
         let begin = from.offset;
-        let read = self.read_log(&path, input, from.clone(), end, &mut sink);
+        let read = self.read_log(&path, input, from.clone(), end, stat, &mut sink);
         let (resume, read_bytes, done, failure) = read.unwrap_or_else(|error| (from, 0, true, Some(error)));
         sink.finish(done || resume.offset > begin)?;
         let failed = failure.is_some();
@@ -202,6 +202,7 @@ impl Loader<'_> {
         let is_whole = done && !failed;
         record.size_bytes = if is_whole { stat.size_bytes } else { record.offset };
         record.modified_ns = if is_whole { stat.modified_ns } else { 0 };
+        record.was_at_rest = stat.is_at_rest;
         if input.kind == InputKind::Log {
             record.fingerprint = fingerprint(&path, record.offset).unwrap_or_default();
         }
@@ -215,14 +216,22 @@ impl Loader<'_> {
         input: &RunInput,
         from: Resume,
         slice_bytes: u64,
+        stat: Stat,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<(Resume, u64, bool, Option<anyhow::Error>)> {
         let mut file = File::open(path)?;
         let end = from.offset.saturating_add(slice_bytes);
         file.seek(SeekFrom::Start(from.offset))?;
+        let is_at_rest =
+            stat.is_at_rest && stat.size_bytes <= end && file.metadata()?.len() == stat.size_bytes;
         let mut bytes = Limited { file, at: from.offset, end, read_bytes: 0, met_end: false, failure: None };
-        let mut log =
-            Log { path: &input.path, role: &input.role, bytes: &mut bytes, chunk_bytes: self.read_bytes };
+        let mut log = Log {
+            path: &input.path,
+            role: &input.role,
+            bytes: &mut bytes,
+            chunk_bytes: self.read_bytes,
+            is_at_rest,
+        };
         let resume = self.source.read(&mut log, from.clone(), sink)?;
         // A reader that stops at damage never sees the end; with the whole rest in view it is done.
         let stuck = resume.offset <= from.offset && bytes.file.metadata()?.len() <= end;

@@ -578,6 +578,41 @@ mod tests {
     }
 
     #[test]
+    fn empty_objects_say_nothing() {
+        let rows = "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1, \"a\": {}}\n";
+        let full = read(&format!("{{\"config\": {{\"lr\": 0.1}}}}\n{rows}"));
+        let text = format!("{{}}\n{{\"config\": {{\"lr\": 0.1}}}}\n{{}} {{ }}\n{rows}{{}}\n");
+        assert_eq!(read(&text), full);
+        in_pieces("a.jsonl", text.as_bytes());
+        let header = "{}\n{\"model\": \"gpt\", \"data\": \"owt\", \"lr\": 0.1}\n{\"step\": 1, \"loss\": 2}\n";
+        assert_eq!(read(header).config.len(), 3, "the first row that says something is the header");
+        let many = "{}\n".repeat(100_000);
+        assert_eq!(read(&many), Memory::default());
+        let head = &many.as_bytes()[..crate::sources::HEAD_BYTES];
+        assert!(!matches!(Jsonl.sniff("a.jsonl", head), Verdict::Log { .. }));
+        assert!(matches!(Jsonl.sniff("a.jsonl", text.as_bytes()), Verdict::Log { .. }));
+        let mut patterns = Patterns::default();
+        let mut tracker = Tracker::load("", &mut Memory::default());
+        patterns.learn(b"{}", &Vec::new(), &Marks::default(), &mut tracker);
+        assert!(patterns.read(b"{}").is_none() && patterns.read(b"{\"step\": 1}").is_none());
+    }
+
+    #[test]
+    fn a_head_without_line_end_is_judged_by_the_objects_in_it() {
+        let row = "{\"step\": 1, \"loss\": 2.5} ";
+        let many = row.repeat(crate::sources::HEAD_BYTES / row.len() + 1);
+        let head = &many.as_bytes()[..crate::sources::HEAD_BYTES];
+        assert!(matches!(Jsonl.sniff("a.jsonl", head), Verdict::Log { .. }), "many objects on a line");
+        assert!(matches!(Jsonl.sniff("a.jsonl", row.trim().as_bytes()), Verdict::Log { .. }), "one row");
+        assert_eq!(Jsonl.sniff("a.jsonl", &row.as_bytes()[..14]), Verdict::TooEarly, "a row in the making");
+        let long = format!("{{\"step\": 1, \"note\": \"{many}");
+        let long = &long.as_bytes()[..crate::sources::HEAD_BYTES];
+        assert!(matches!(Jsonl.sniff("a.jsonl", long), Verdict::Other { .. }), "the head of one object");
+        let text = "x".repeat(crate::sources::HEAD_BYTES);
+        assert!(matches!(Jsonl.sniff("a.jsonl", text.as_bytes()), Verdict::Other { .. }));
+    }
+
+    #[test]
     fn damage_is_told_and_passed() {
         let sink = read(
             "\u{feff}{\"step\": 1, \"loss\": 1}\r\n\0\0{\"step\": 2, \"loss\": 1} {\"step\": 3, \"loss\": 1}\n{\"step\": 4, \"lo{\"step\": 5, \"loss\": 1}\n{\"step\": 6, \"loss\": 1.3{\"step\": 7, \"loss\": 1}\n{'step': 8}\n{\"step\": 9, \"a\": {\"loss\": 1, \"b\": 2}\n{\"step\": 10, \"loss\": 1}",

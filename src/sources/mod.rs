@@ -150,6 +150,9 @@ pub struct Log<'a> {
     pub bytes: &'a mut dyn ReadSeek,
     /// How many bytes to read at a time; tests turn it down.
     pub chunk_bytes: usize,
+    /// Whether the bytes go to the end of the file, and nobody has written to it for a while: a last
+    /// line without end may be a whole one then.
+    pub is_at_rest: bool,
 }
 
 /// Both of them, as a trait object needs one name.

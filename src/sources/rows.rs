@@ -204,6 +204,9 @@ impl Tracker {
     }
 
     fn take(&mut self, row: Row<'_, '_>, sink: &mut dyn Sink) -> Result<(), &'static str> {
+        if row.is_empty() {
+            return Ok(());
+        }
         let place = self.place(row);
         self.select_run(row, &place, sink);
         if place.has_huge_step && place.step.is_none() {

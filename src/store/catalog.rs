@@ -41,6 +41,8 @@ pub struct InputRecord {
     pub next_seq: i64,
     /// Problems met, more than are kept.
     pub problem_count: i64,
+    /// Whether it had been left alone for a while when it was read.
+    pub was_at_rest: bool,
     /// Runs it feeds.
     pub runs: Vec<String>,
 }
@@ -169,7 +171,7 @@ pub trait Catalog: Send + Sync {
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>>;
     /// What the last look saw with which the tables are up to date (opaque to the store).
     fn look(&self) -> anyhow::Result<Option<Vec<u8>>>;
-    /// Whether an input was not read to its end.
+    /// Whether a later look may have to read more of an input that has not changed.
     fn has_unread_inputs(&self) -> anyhow::Result<bool>;
     /// Number for the next file.
     fn next_file_id(&self) -> anyhow::Result<i64>;
@@ -203,7 +205,7 @@ create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
     state text not null, row_count integer not null, next_seq integer not null, problem_count integer not null,
-    primary key (path, source, identity)) without rowid;
+    was_at_rest integer not null, primary key (path, source, identity)) without rowid;
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
@@ -364,7 +366,7 @@ impl Catalog for SqliteCatalog {
 
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
         let sql = "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset, state,
-            row_count, next_seq, problem_count from input order by path, source, identity";
+            row_count, next_seq, problem_count, was_at_rest from input order by path, source, identity";
         let mut inputs = self.rows(sql, read_input)?;
         let pairs = self.rows(
             "select p.path, p.run_id, r.source, r.identity from input_run p join run r using (run_id) order by p.run_id",
@@ -451,7 +453,8 @@ impl Catalog for SqliteCatalog {
 
     fn has_unread_inputs(&self) -> anyhow::Result<bool> {
         let sql = format!(
-            "select exists (select 1 from input where modified_ns = 0 or segment < 0)
+            "select exists (select 1 from input
+                    where modified_ns = 0 or segment < 0 or (offset < size_bytes and not was_at_rest))
                 or exists (select 1 from verdict where source is null and text like '{UNREADABLE}%')"
         );
         Ok(self.connection().query_row(&sql, [], |row| row.get(0))?)
@@ -539,6 +542,7 @@ fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
         row_count: row.get::<_, i64>(10)?.cast_unsigned(),
         next_seq: row.get(11)?,
         problem_count: row.get(12)?,
+        was_at_rest: row.get(13)?,
         runs: Vec::new(),
     })
 }
@@ -649,7 +653,9 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
 
 fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Result<()> {
     transaction
-        .prepare_cached("insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")?
+        .prepare_cached(
+            "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
+        )?
         .execute(params![
             input.path,
             input.source,
@@ -664,6 +670,7 @@ fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Resu
             input.row_count.cast_signed(),
             input.next_seq,
             input.problem_count,
+            input.was_at_rest,
         ])?;
     let mut pair = transaction.prepare_cached("insert or ignore into input_run values (?1, ?2)")?;
     for run_id in &input.runs {
