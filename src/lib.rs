@@ -31,6 +31,9 @@
 //!   the whole log ends. What depends on the clock or on `runq.toml` is computed when read.
 //! - Files are never changed. Rows that cease to count (a later arrival at the same step, a run read
 //!   anew) are hidden by their number in the file, until a compaction leaves them out.
+//! - Whatever is read of the cache was checked against what was written. Damage is never worked around:
+//!   the workspace has the logs of what is damaged read anew, and asks again.
+//! - Only the process that holds the refresh lock changes tables; others note damage at most.
 //! - No statistics on columns that can hold NaN, and none narrower than what is read.
 //! - Async begins at `engine`; everything below it is plain blocking code.
 

@@ -2,27 +2,35 @@
 
 use crate::engine::canned::{self, Canned, ParamValue};
 use crate::engine::system::is_below;
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, compute};
 use crate::error::UserError;
-use crate::ingest::Refresh;
 use crate::records::batch::to_batch;
 use crate::settings::Settings;
-use crate::sources::{discover, sidecar};
-use crate::store::{Catalog, Limits, SqliteCatalog, layout};
-use anyhow::Context;
+use crate::sources::sidecar;
+use crate::store::{Catalog, Damage, Limits};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use cache::Cache;
+use chrono::{DateTime, Utc};
+use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use sha2::{Digest, Sha256};
+use datafusion::prelude::DataFrame;
+use futures::{StreamExt, TryStreamExt};
+use place::Place;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+mod cache;
+mod place;
 
 pub use crate::engine::compute::stacks_bytes;
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
+
+/// How often a question is asked again because it met damage.
+const REPAIRS: usize = 4;
 
 /// How to open a workspace. `Default` is what a plain `runq` in a folder means.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +46,8 @@ pub struct Options {
     pub timeout: Option<Duration>,
     /// Show secrets instead of masking them (`--show-secrets`).
     pub show_secrets: bool,
+    /// Make nothing anew that is found damaged when a question is asked (`--no-refresh`).
+    pub read_only: bool,
     /// Sizes at which things happen.
     pub limits: Limits,
     /// The present, milliseconds since 1970; default: the clock. Decides which run is still running.
@@ -46,14 +56,13 @@ pub struct Options {
 
 /// A root with its cache. `Send + Sync`; shared by reference or `Arc`.
 pub struct Workspace {
-    place: Place,
+    cache: Arc<Cache>,
     settings: Settings,
-    /// Opened when first needed, so that a mistyped command leaves nothing behind.
-    catalog: OnceLock<Opened>,
     options: Options,
     queries: Vec<Canned>,
     /// What could not be loaded on opening; told with each refresh.
     notes: Vec<String>,
+    tell: Option<Tell>,
     kept: Mutex<Option<Kept>>,
 }
 
@@ -61,19 +70,17 @@ pub struct Workspace {
 /// the clock.
 const ENGINE_AGE: Duration = Duration::from_secs(1);
 
-/// The engine of a catalog version.
+/// The engine of a catalog at a version.
 #[derive(Clone)]
 struct Kept {
+    birth: String,
     version: i64,
     at: Instant,
     engine: Engine,
 }
 
-/// An open catalog and the folder it speaks of.
-struct Opened {
-    cache: PathBuf,
-    catalog: Arc<dyn Catalog>,
-}
+/// Takes a line for people.
+type Tell = Box<dyn Fn(&str) + Send + Sync>;
 
 /// An answer: a stream of record batches.
 pub struct Answer {
@@ -104,20 +111,11 @@ pub struct Names {
     pub runs: Vec<String>,
 }
 
-/// Where logs and cache lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    root: PathBuf,
-    cache: PathBuf,
-    /// Part of the root that was asked for, `/` separated.
-    below: Option<String>,
-}
-
 impl Workspace {
-    /// Finds root and cache and opens the catalog.
+    /// Finds root and cache; opens and writes nothing yet.
     ///
     /// # Errors
-    /// When the root is not there or no cache can be written.
+    /// When the root is not there or `runq.toml` is wrong.
     pub fn open(options: Options) -> anyhow::Result<Self> {
         let place = Place::find(&options)?;
         let settings = Settings::load(&place.root)?;
@@ -126,87 +124,44 @@ impl Workspace {
         let mut folders: Vec<PathBuf> = own.into_iter().chain(folders).collect();
         folders.dedup();
         let (queries, notes) = load_queries(&folders)?;
-        Ok(Self {
-            place,
-            settings,
-            catalog: OnceLock::new(),
-            options,
-            queries,
-            notes,
-            kept: Mutex::default(),
-        })
+        let cache = Arc::new(Cache::new(place, &settings, &options));
+        Ok(Self { cache, settings, options, queries, notes, tell: None, kept: Mutex::default() })
     }
 
-    /// Opens the cache; `None` where there is none yet. Where the root cannot be written, the cache
-    /// is in the user's cache folder.
-    fn open_catalog(&self, create: bool) -> anyhow::Result<Option<&Opened>> {
-        if self.catalog.get().is_none() {
-            let opened = match self.catalog_in(&self.place.cache, create) {
-                Ok(Some(catalog)) => Some(catalog),
-                found if self.options.cache.is_some() => found?,
-                found => match self.catalog_in(&user_cache(&self.place.root)?, create && found.is_err())? {
-                    Some(catalog) => Some(catalog),
-                    None => found?,
-                },
-            };
-            if let Some(catalog) = opened {
-                // Two threads may open it at once; one handle is kept.
-                let _ = self.catalog.set(catalog);
-            }
-        }
-        Ok(self.catalog.get())
-    }
-
-    fn catalog_in(&self, cache: &Path, create: bool) -> anyhow::Result<Option<Opened>> {
-        let exists = layout::catalog(cache).exists();
-        if !exists && !create {
-            return Ok(None);
-        }
-        let catalog: Arc<dyn Catalog> = Arc::new(SqliteCatalog::open(cache)?);
-        Ok(Some(Opened { cache: cache.to_path_buf(), catalog }))
+    /// Has told to somebody what is noticed while a question is answered: a part of the cache was
+    /// damaged and is made anew.
+    pub fn on_note(mut self, tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        self.tell = Some(Box::new(tell));
+        self
     }
 
     /// The folder (or file) whose logs are read.
     pub fn root(&self) -> &Path {
-        &self.place.root
+        &self.cache.place.root
     }
 
     /// The catalog, for those who build on it.
     ///
     /// # Errors
     /// When nothing was converted yet.
-    pub fn catalog(&self) -> anyhow::Result<&Arc<dyn Catalog>> {
-        match self.open_catalog(false)? {
-            Some(opened) => Ok(&opened.catalog),
-            None => Err(UserError::failed(format!("there is no cache in {}", self.place.cache.display()))
+    pub fn catalog(&self) -> anyhow::Result<Arc<dyn Catalog>> {
+        self.cache.catalog()?.ok_or_else(|| {
+            UserError::failed(format!("there is no cache in {}", self.cache.place.cache.display()))
                 .hint("leave out --no-refresh once, or run `runq refresh`")
-                .into()),
-        }
+                .into()
+        })
     }
 
     /// Looks for changes under the root and converts what is new. Blocking. One process refreshes
-    /// at a time; others wait and then find nothing left to do.
+    /// at a time; others wait and then find nothing left to do. What is found damaged is made anew.
     ///
     /// # Errors
-    /// When the root cannot be read or the cache cannot be written.
+    /// When the root cannot be read or the cache cannot be written; it is as it was then.
     pub fn refresh(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
-        let opened = self.open_catalog(true)?.context("the cache could not be opened")?;
-        let lock_path = layout::lock(&opened.cache);
-        let lock =
-            File::create(&lock_path).with_context(|| format!("cannot create {}", lock_path.display()))?;
-        lock.lock().with_context(|| format!("cannot lock {}", lock_path.display()))?;
-        let refresh = Refresh {
-            root: &self.place.root,
-            cache: &opened.cache,
-            catalog: opened.catalog.as_ref(),
-            settings: &self.discover_settings(),
-            limits: self.options.limits,
-            now_ms: self.now_ms(),
-        };
-        let mut outcome = refresh.run(progress)?;
+        let mut outcome = self.cache.refresh(progress)?;
         outcome.notes.extend(self.notes.iter().cloned());
         if outcome.run_count == 0 {
-            let place = self.place.root.display();
+            let place = self.root().display();
             outcome.notes.push(format!(
                 "no logs found in {place}: `runq refresh --explain` tells why files were left"
             ));
@@ -214,8 +169,10 @@ impl Workspace {
         Ok(outcome)
     }
 
-    fn discover_settings(&self) -> discover::Settings<'static> {
-        discover::Settings { ignore: self.settings.ignore.clone(), ..discover::Settings::default() }
+    /// When the cache was last written; `None` where there is nothing to answer from.
+    pub fn as_of(&self) -> Option<DateTime<Utc>> {
+        let committed_ms = self.cache.catalog().ok()??.committed_ms().ok()??;
+        DateTime::from_timestamp_millis(committed_ms)
     }
 
     /// `refresh --explain [PATH]`: each candidate, whether it was taken, and why.
@@ -255,9 +212,7 @@ impl Workspace {
     /// # Errors
     /// When it is none, names what is not there, or fails.
     pub async fn sql(&self, text: &str) -> anyhow::Result<Answer> {
-        let engine = self.engine().await?;
-        let frame = engine.plan(text).await?;
-        Ok(Answer::new(engine.execute(frame).await?))
+        self.asked(async |engine| self.answer(engine, engine.plan(text).await?).await).await
     }
 
     /// Runs a canned query. Parameters not given take their defaults; `run` parameters take
@@ -266,9 +221,8 @@ impl Workspace {
     /// # Errors
     /// When there is no such query, or a value is missing or names what is not there.
     pub async fn canned(&self, name: &str, params: &BTreeMap<String, ParamValue>) -> anyhow::Result<Answer> {
-        let engine = self.engine().await?;
-        let frame = engine.plan_canned(self.query(name)?, params).await?;
-        Ok(Answer::new(engine.execute(frame).await?))
+        let query = self.query(name)?;
+        self.asked(async |engine| self.answer(engine, engine.plan_canned(query, params).await?).await).await
     }
 
     /// The SQL that answers a canned query, with its values in place, ready to run.
@@ -280,9 +234,8 @@ impl Workspace {
         name: &str,
         params: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<String> {
-        let engine = self.engine().await?;
         let query = self.query(name)?;
-        let values = engine.checked_values(query, params).await?;
+        let values = self.asked(async |engine| engine.checked_values(query, params).await).await?;
         Ok(canned::literal_sql(query, &values))
     }
 
@@ -301,7 +254,7 @@ impl Workspace {
     /// # Errors
     /// When no run, or more than one, goes by that word.
     pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
-        self.engine().await?.resolve_run(word).await
+        self.asked(async |engine| engine.resolve_run(word).await).await
     }
 
     /// The files of a table that count today (for `metrics`: those that `metrics` reads).
@@ -325,13 +278,15 @@ impl Workspace {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn names(&self) -> anyhow::Result<Names> {
-        let engine = self.engine().await?;
-        Ok(Names {
-            tables: engine.tables().await?,
-            functions: engine.functions(),
-            keys: engine.metrics().await?,
-            runs: engine.runs().await?.ids().map(str::to_string).collect(),
-        })
+        let names = async |engine: &Engine| {
+            Ok(Names {
+                tables: engine.tables().await?,
+                functions: engine.functions(),
+                keys: engine.metrics().await?,
+                runs: engine.runs().await?.ids().map(str::to_string).collect(),
+            })
+        };
+        self.asked(names).await
     }
 
     /// The tables as of now, for plans and ad-hoc work beyond the methods here. Questions that follow
@@ -340,13 +295,17 @@ impl Workspace {
     /// # Errors
     /// When the catalog cannot be read.
     pub async fn engine(&self) -> anyhow::Result<Engine> {
-        let version = self.catalog()?.version()?;
+        let catalog = self.catalog()?;
+        let (birth, version) = (catalog.birth(), catalog.version()?);
         let known = self.kept().clone();
-        if let Some(kept) = known.filter(|kept| kept.version == version && kept.at.elapsed() < ENGINE_AGE) {
+        let is_it =
+            |kept: &Kept| kept.birth == birth && kept.version == version && kept.at.elapsed() < ENGINE_AGE;
+        if let Some(kept) = known.filter(is_it) {
             return Ok(kept.engine.within(self.options.timeout));
         }
-        let engine = self.new_engine().await?;
-        *self.kept() = Some(Kept { version, at: Instant::now(), engine: engine.clone() });
+        let engine = self.new_engine(&catalog).await?;
+        let (birth, at) = (birth.to_string(), Instant::now());
+        *self.kept() = Some(Kept { birth, version, at, engine: engine.clone() });
         Ok(engine)
     }
 
@@ -354,66 +313,76 @@ impl Workspace {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn new_engine(&self) -> anyhow::Result<Engine> {
+    async fn new_engine(&self, catalog: &Arc<dyn Catalog>) -> anyhow::Result<Engine> {
         let goals = self.settings.goals.iter().map(|(key, goal)| (key.clone(), (*goal).into())).collect();
         let options = EngineOptions {
             limits: self.options.limits,
             memory_bytes: self.memory_bytes(),
             timeout: self.options.timeout,
-            now_ms: self.now_ms(),
+            now_ms: self.cache.now_ms(),
             goals,
             show_secrets: self.options.show_secrets,
-            below: self.place.below.clone(),
+            below: self.cache.place.below.clone(),
         };
-        Engine::open(self.catalog()?, &options).await
+        Engine::open(catalog, &options).await
+    }
+
+    /// Answers a question; where that meets damage, has it made anew from the logs and asks again.
+    async fn asked<T>(&self, ask: impl AsyncFn(&Engine) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        for _ in 0..REPAIRS {
+            let opened = self.engine().await;
+            let (error, damage) = match opened {
+                Ok(engine) => match ask(&engine).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(error) => (error, engine.damage()),
+                },
+                Err(error) => (error, None),
+            };
+            let Some(damage) = damage.or_else(|| Damage::of(&error)) else { return Err(error) };
+            *self.kept() = None;
+            self.heal(damage).await?;
+        }
+        let message = "the cache is damaged again and again";
+        Err(UserError::failed(message).hint("look after the disk, or keep the cache elsewhere").into())
+    }
+
+    async fn heal(&self, damage: Damage) -> anyhow::Result<()> {
+        let cache = Arc::clone(&self.cache);
+        let healed = compute::handle()?.spawn_blocking(move || cache.heal(&damage));
+        for note in healed.await?? {
+            self.tell.iter().for_each(|tell| tell(&note));
+        }
+        Ok(())
+    }
+
+    /// Runs a planned statement. It is waited for its first rows, so that damage shows before any is
+    /// handed out.
+    async fn answer(&self, engine: &Engine, frame: DataFrame) -> anyhow::Result<Answer> {
+        let mut stream = engine.execute(frame).await?;
+        let first = stream.next().await.transpose()?;
+        let schema = stream.schema();
+        let (catalog, snapshot) = (self.catalog()?, engine.snapshot().clone());
+        let rest = stream.map_err(move |error| match snapshot.damage() {
+            Some(damage) => DataFusionError::External(Box::new(met_late(&damage, catalog.as_ref()))),
+            None => error,
+        });
+        let stream = futures::stream::iter(first.map(Ok)).chain(rest);
+        Ok(Answer::new(Box::pin(RecordBatchStreamAdapter::new(schema, stream))))
     }
 
     /// What a query may use, in bytes.
     pub fn memory_bytes(&self) -> usize {
         self.options.memory_bytes.unwrap_or_else(half_of_the_machine)
     }
+}
 
-    fn now_ms(&self) -> i64 {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64);
-        self.options.now_ms.unwrap_or_else(clock)
+/// Damage that shows when rows were handed out already.
+fn met_late(damage: &Damage, catalog: &dyn Catalog) -> UserError {
+    if let Damage::File { path, why } = damage {
+        // Where nothing can be written, the next question meets it itself.
+        let _ = catalog.mark_damaged(path, why);
     }
-}
-
-impl Place {
-    fn find(options: &Options) -> anyhow::Result<Place> {
-        let asked = match &options.root {
-            Some(root) => root.clone(),
-            None => std::env::current_dir().context("the working folder is gone")?,
-        };
-        let asked = std::fs::canonicalize(&asked)
-            .map_err(|error| UserError::failed(format!("cannot read {}: {error}", asked.display())))?;
-        let home = nearest_root(&asked);
-        let root = home.clone().unwrap_or_else(|| asked.clone());
-        let below = asked.strip_prefix(&root).ok().map(|path| path.to_string_lossy().replace('\\', "/"));
-        let cache = match &options.cache {
-            Some(cache) => std::path::absolute(cache)?,
-            None if root.is_file() => user_cache(&root)?,
-            None => root.join(".runq"),
-        };
-        Ok(Place { root, cache, below: below.filter(|below| !below.is_empty()) })
-    }
-}
-
-/// The nearest folder upwards, itself included, with a cache or settings.
-fn nearest_root(from: &Path) -> Option<PathBuf> {
-    let is_root = |folder: &&Path| {
-        folder.join(".runq").join("catalog.sqlite").is_file() || folder.join("runq.toml").is_file()
-    };
-    from.ancestors().find(is_root).map(Path::to_path_buf)
-}
-
-/// A folder of the user's cache for a root that has none of its own.
-fn user_cache(root: &Path) -> anyhow::Result<PathBuf> {
-    let base = dirs::cache_dir()
-        .ok_or_else(|| UserError::failed("no cache folder is known").hint("give one with --cache"))?;
-    let hash = Sha256::digest(root.to_string_lossy().as_bytes());
-    let name: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    Ok(base.join("runq").join(name))
+    UserError::failed(damage.to_string()).hint("ask again: it is made anew from the logs")
 }
 
 /// Canned queries: the built-in ones, then the user's; a file that is wrong is a note.

@@ -24,7 +24,6 @@ pub fn explain(text: &str, known: Known<'_>) -> UserError {
         .or_else(|| not_allowed(text))
         .or_else(|| exhausted(text))
         .or_else(|| panicked(text))
-        .or_else(|| damaged(text))
         .unwrap_or_else(|| UserError::failed(first_line(text)))
 }
 
@@ -171,13 +170,6 @@ fn last_part(name: &str) -> &str {
         Some(open) => open.rsplit_once('"').map_or(name, |(_, inner)| inner),
         None => name.rsplit('.').next().unwrap_or(name),
     }
-}
-
-/// A file of the cache that is gone or cut.
-fn damaged(text: &str) -> Option<UserError> {
-    let is_damage = text.contains("Object Store error") || text.contains("Parquet error: EOF");
-    let error = || UserError::failed(format!("a file of the cache cannot be read: {}", first_line(text)));
-    is_damage.then(|| error().hint("delete the folder .runq: it is made anew from the logs"))
 }
 
 fn first_line(text: &str) -> &str {

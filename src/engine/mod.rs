@@ -19,7 +19,7 @@ pub mod tables;
 use crate::error::UserError;
 use crate::records::Goal;
 use crate::records::schema::Table;
-use crate::store::{Catalog, Limits, Snapshot};
+use crate::store::{Catalog, Damage, Limits, Snapshot};
 use canned::{Canned, ParamType, ParamValue};
 use datafusion::arrow::array::RecordBatch;
 use datafusion::common::metadata::ScalarAndMetadata;
@@ -62,6 +62,8 @@ pub struct EngineOptions {
 #[derive(Clone)]
 pub struct Engine {
     ctx: SessionContext,
+    snapshot: Snapshot,
+    catalog: Arc<dyn Catalog>,
     /// The same on one partition: for few rows more of them cost more than they save.
     small: SessionContext,
     /// Rows of each table.
@@ -79,9 +81,13 @@ impl Engine {
     /// Takes a snapshot; tables are planned when they are first asked for.
     ///
     /// # Errors
-    /// When the catalog cannot be read.
+    /// When the catalog cannot be read; as a [`Damage`] when a file is known to be damaged: what else
+    /// there is may speak of its runs too, and no answer is better than half of one.
     pub async fn open(catalog: &Arc<dyn Catalog>, options: &EngineOptions) -> anyhow::Result<Self> {
-        let snapshot = catalog.snapshot()?;
+        let snapshot: Snapshot = catalog.snapshot()?;
+        if let Some(damage) = snapshot.damage() {
+            return Err(damage.into());
+        }
         let ctx = context::context(&snapshot, catalog, options)?;
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
         let best_runs = BestRuns::default();
@@ -96,7 +102,8 @@ impl Engine {
         let small = context::on_one_partition(&ctx);
         let row_counts = Arc::new(row_counts(&snapshot));
         let small_rows = options.limits.small_rows;
-        Ok(Self { ctx, small, row_counts, small_rows, deadline: None, index, best_runs }
+        let catalog = Arc::clone(catalog);
+        Ok(Self { ctx, snapshot, catalog, small, row_counts, small_rows, deadline: None, index, best_runs }
             .within(options.timeout))
     }
 
@@ -104,6 +111,16 @@ impl Engine {
     pub fn within(mut self, timeout: Option<Duration>) -> Self {
         self.deadline = timeout.map(|timeout| Deadline { at: Instant::now() + timeout, timeout });
         self
+    }
+
+    /// The files that are read.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// Damage of the cache met while questions were answered.
+    pub fn damage(&self) -> Option<Damage> {
+        self.snapshot.damage().or_else(|| self.catalog.damage())
     }
 
     /// The context, for plans and names.

@@ -5,7 +5,7 @@
 //! are hidden they are stated as estimates, and the row selection travels with the file. No bounds
 //! are stated for columns that can hold NaN: engines leave it out of statistics and believe them.
 
-use super::reader::LocalFiles;
+use super::reader::{LocalFiles, Stored};
 use crate::records::schema::Table;
 use crate::store::rows::RowSet;
 use crate::store::{FileClass, FileRecord, Snapshot};
@@ -84,12 +84,13 @@ impl StoredTable {
 
     fn partitioned(&self, file: &PartFile<'_>) -> Result<PartitionedFile> {
         let path = self.snapshot.cache.join(&file.record.path);
-        let mut partitioned = PartitionedFile::new(String::new(), file.record.size_bytes)
-            .with_statistics(Arc::new(self.statistics(file)));
         // From a text the path would be encoded once more: `%` and `#` in the names of folders stand for themselves.
-        let location = Path::from_absolute_path(path);
-        partitioned.object_meta.location =
-            location.map_err(|error| DataFusionError::External(error.into()))?;
+        let location =
+            Path::from_absolute_path(&path).map_err(|error| DataFusionError::External(error.into()))?;
+        let mut partitioned = PartitionedFile::new(String::new(), file.record.size_bytes)
+            .with_statistics(Arc::new(self.statistics(file)))
+            .with_extension(Stored { path, sums: Arc::clone(&file.record.sums) });
+        partitioned.object_meta.location = location;
         if let Some(selection) = &file.selection {
             partitioned = partitioned.with_extension(ParquetRowSelection::new(selection.clone()));
         }

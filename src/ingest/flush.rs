@@ -300,7 +300,8 @@ impl Work<'_> {
             if self.flush.catalog.runs_of_file(file_id)?.iter().all(|run| runs.contains(run)) {
                 self.changes.retired.push(file_id);
                 self.superseded.remove(&file_id);
-            } else {
+            } else if file.damage().is_none() {
+                // Of a damaged file all runs are read anew; nothing is asked until it is retired.
                 let rows = merge::rows_where(self.flush.cache, file, |run, _| runs.contains(run))?;
                 self.changes.hidden.push((file_id, HiddenKind::Dropped, file.dropped.union(&rows)));
             }

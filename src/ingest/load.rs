@@ -159,6 +159,8 @@ pub struct Slice {
     pub read_bytes: u64,
     /// Whether the input is read to its end.
     pub done: bool,
+    /// Whether the input was rewritten before or while it was read: what was read is a mix.
+    pub torn: bool,
 }
 
 impl Loader<'_> {
@@ -178,52 +180,74 @@ impl Loader<'_> {
     ) -> anyhow::Result<Slice> {
         let path = self.root.join(&input.path);
         let from = Resume { offset: record.offset, state: record.state.clone(), row_count: record.row_count };
+        let known = record.fingerprint.clone();
         let mut sink = RunSink::new(self, input, stat, record, batch, runs);
         if input.kind == InputKind::Document {
             sink.begin_document();
         }
         let end = if input.kind == InputKind::Document { u64::MAX } else { slice_bytes };
         let begin = from.offset;
-        let read = self.read_log(&path, input, from.clone(), end, stat, &mut sink);
-        let (resume, read_bytes, done, failure) = read.unwrap_or_else(|error| (from, 0, true, Some(error)));
-        sink.finish(done || resume.offset > begin)?;
-        let failed = failure.is_some();
-        match failure {
+        let read = self.read_log(&path, input, (from.clone(), &known), end, stat, &mut sink);
+        let read = read.unwrap_or_else(|error| ReadLog {
+            resume: from,
+            read_bytes: 0,
+            done: true,
+            torn: false,
+            fingerprint: known,
+            failure: Some(error),
+        });
+        sink.finish(read.done || read.resume.offset > begin)?;
+        let failed = read.failure.is_some();
+        match read.failure {
+            // A log that was deleted since it was found is no problem: the next refresh knows.
+            Some(error) if is_gone(&error) => {}
             Some(error) => {
                 let problem = Problem { position: "file".into(), message: format!("{UNREADABLE}{error:#}") };
                 batch.problems.push((input.path.clone(), problem));
             }
             None => drop(batch.readable.insert(input.path.clone())),
         }
-        record.offset = resume.offset;
-        record.state = resume.state;
-        record.row_count = resume.row_count;
+        record.offset = read.resume.offset;
+        record.state = read.resume.state;
+        record.row_count = read.resume.row_count;
         // What is not read to its end must look changed to the next refresh.
-        let is_whole = done && !failed;
+        let is_whole = read.done && !failed && !read.torn;
         record.size_bytes = if is_whole { stat.size_bytes } else { record.offset };
         record.modified_ns = if is_whole { stat.modified_ns } else { 0 };
         record.was_at_rest = stat.is_at_rest;
         if input.kind == InputKind::Log {
-            record.fingerprint = fingerprint(&path, record.offset).unwrap_or_default();
+            record.fingerprint = read.fingerprint;
         }
-        Ok(Slice { read_bytes, done })
+        Ok(Slice { read_bytes: read.read_bytes, done: read.done, torn: read.torn })
     }
 
-    /// Where reading stopped, how many bytes were read, whether that was all, and what kept it from more.
+    /// Reads from where the last read ended; `from` also bears the fingerprint up to there.
     fn read_log(
         &self,
         path: &Path,
         input: &RunInput,
-        from: Resume,
+        (from, known): (Resume, &str),
         slice_bytes: u64,
         stat: Stat,
         sink: &mut dyn Sink,
-    ) -> anyhow::Result<(Resume, u64, bool, Option<anyhow::Error>)> {
+    ) -> anyhow::Result<ReadLog> {
         let mut file = File::open(path)?;
+        let size = file.metadata()?.len();
+        let before = match fingerprint_of(&mut file, size) {
+            // It shrank.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
+            read => Some(read?),
+        };
+        let goes_on =
+            from.offset == 0 || fingerprint_of(&mut file, from.offset).ok().as_deref() == Some(known);
+        if before.is_none() || !goes_on {
+            let fingerprint = String::new();
+            let (read_bytes, done, torn, failure) = (0, false, true, None);
+            return Ok(ReadLog { resume: from, read_bytes, done, torn, fingerprint, failure });
+        }
         let end = from.offset.saturating_add(slice_bytes);
         file.seek(SeekFrom::Start(from.offset))?;
-        let is_at_rest =
-            stat.is_at_rest && stat.size_bytes <= end && file.metadata()?.len() == stat.size_bytes;
+        let is_at_rest = stat.is_at_rest && stat.size_bytes <= end && size == stat.size_bytes;
         let mut bytes = Limited { file, at: from.offset, end, read_bytes: 0, met_end: false, failure: None };
         let mut log = Log {
             path: &input.path,
@@ -236,8 +260,30 @@ impl Loader<'_> {
         // A reader that stops at damage never sees the end; with the whole rest in view it is done.
         let stuck = resume.offset <= from.offset && bytes.file.metadata()?.len() <= end;
         let done = bytes.met_end || stuck || bytes.failure.is_some();
-        Ok((resume, bytes.read_bytes, done, bytes.failure.map(anyhow::Error::from)))
+        let fingerprint = fingerprint_of(&mut bytes.file, resume.offset).unwrap_or_default();
+        // Growth leaves what was there; anything else makes a mix of what was read.
+        let torn = fingerprint_of(&mut bytes.file, size).ok() != before;
+        let failure = bytes.failure.map(anyhow::Error::from);
+        Ok(ReadLog { resume, read_bytes: bytes.read_bytes, done, torn, fingerprint, failure })
     }
+}
+
+/// What one call of a reader gave.
+struct ReadLog {
+    resume: Resume,
+    read_bytes: u64,
+    done: bool,
+    /// Whether the log was rewritten before or while it was read: it must be read anew.
+    torn: bool,
+    /// Up to `resume.offset`.
+    fingerprint: String,
+    /// What kept it from more.
+    failure: Option<anyhow::Error>,
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    kind == Some(std::io::ErrorKind::NotFound)
 }
 
 /// Reads a configuration beside a log.
@@ -303,10 +349,14 @@ impl Seek for Limited {
 /// # Errors
 /// When the file cannot be read up to there.
 pub fn fingerprint(path: &Path, offset: u64) -> std::io::Result<String> {
+    fingerprint_of(&mut File::open(path)?, offset)
+}
+
+fn fingerprint_of(file: &mut File, offset: u64) -> std::io::Result<String> {
     const BYTES: u64 = 4096;
-    let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; BYTES.min(offset) as usize];
+    file.seek(SeekFrom::Start(0))?;
     file.read_exact(&mut buffer)?;
     hasher.update(&buffer);
     file.seek(SeekFrom::Start(offset.saturating_sub(BYTES)))?;

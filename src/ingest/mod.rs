@@ -15,13 +15,12 @@ pub mod worker;
 
 use crate::sources::discover;
 use crate::sources::tree::Walked;
-use crate::store::{Catalog, Changes, Limits};
+use crate::store::{Catalog, Changes, Limits, sweep};
 use look::{FirstLook, Look};
 use pass::{Again, Pass};
 use plan::{FoundRun, Stat};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 /// Passes of one refresh at most. Each settles all that the one before found out, so that more than
 /// three are not needed; what is left is marked in the catalog and read by the next refresh.
@@ -29,9 +28,6 @@ const MAX_PASSES: usize = 5;
 
 /// A file that did not change for so long is at rest: 10 minutes.
 const REST_MS: i64 = 10 * 60_000;
-
-/// Files of no catalog entry are removed once they are older than any refresh lasts.
-const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Told how a refresh goes on; all methods have empty defaults.
 pub trait Progress: Sync {
@@ -96,9 +92,10 @@ impl Refresh<'_> {
     pub fn run(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
         let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
-        let memory = if first.is_worth_keeping { first.memory()? } else { None };
+        let mut memory = if first.is_worth_keeping { first.memory()? } else { None };
         if !first.is_unchanged {
-            self.read(first.walked, &mut outcome, progress)?;
+            let is_all = self.read(first.walked, &mut outcome, progress)?;
+            memory = memory.filter(|_| is_all);
             self.tidy(&mut outcome)?;
         }
         self.remember(memory)?;
@@ -106,8 +103,9 @@ impl Refresh<'_> {
         Ok(outcome)
     }
 
-    /// Reads all that is new in what was seen.
-    fn read(&self, walked: Walked, outcome: &mut Outcome, progress: &dyn Progress) -> anyhow::Result<()> {
+    /// Reads what is new in what was seen. Returns whether that was all: logs that are written over
+    /// while they are read are left for the next refresh.
+    fn read(&self, walked: Walked, outcome: &mut Outcome, progress: &dyn Progress) -> anyhow::Result<bool> {
         let look = Look::new(&walked.base, self.catalog)?;
         let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
@@ -119,10 +117,10 @@ impl Refresh<'_> {
         for _ in 0..MAX_PASSES {
             let pass = Pass { refresh: self, base: &look.base, found: &found, stats: &stats, progress };
             if !pass.run(&look, &mut again, outcome)? {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn stat_of(&self, stat: &discover::Stat) -> Stat {
@@ -140,12 +138,13 @@ impl Refresh<'_> {
         }
     }
 
-    /// Compaction and removal of files that no query reads any more.
+    /// Compaction and removal of files that no query reads any more. What an earlier refresh that was
+    /// killed left undone is done too.
     fn tidy(&self, outcome: &mut Outcome) -> anyhow::Result<()> {
-        if outcome.written_files > 0 {
-            outcome.written_files += crate::store::compact::compact(self.catalog, self.limits, self.now_ms)?;
-            crate::store::sweep_retired(self.cache, self.catalog, self.now_ms - self.limits.grace_ms)?;
-            crate::store::sweep_orphans(self.cache, self.catalog, ORPHAN_AGE)?;
+        outcome.written_files += crate::store::compact::compact(self.catalog, self.limits, self.now_ms)?;
+        sweep::retired(self.cache, self.catalog, self.now_ms - self.limits.grace_ms)?;
+        if outcome.written_files > 0 || sweep::has_leftovers(self.cache) {
+            sweep::orphans(self.cache, self.catalog)?;
         }
         Ok(())
     }

@@ -75,7 +75,7 @@ pub fn resolve(
             false => RowSet::new(),
         };
         let skip = RowSet::all(file.row_count).minus(&wanted.minus(&file.dropped));
-        inputs.push(SortedFile { path: cache.join(&file.path), row_count: file.row_count, skip });
+        inputs.push(SortedFile::new(cache, file, skip));
     }
     let mut merge = Merge::open(
         &inputs,

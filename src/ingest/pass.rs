@@ -21,6 +21,8 @@ const MIN_SHARE_BYTES: u64 = 4 << 20;
 pub struct Again {
     /// Runs whose logs are read anew.
     runs: BTreeSet<RunKey>,
+    /// Logs among them that were written over while they were read.
+    torn: BTreeSet<RunKey>,
     /// All that was learned in the passes so far.
     hints: Hints,
 }
@@ -48,22 +50,33 @@ impl Pass<'_> {
         let catalog = self.refresh.catalog;
         let ids = Ids::new(catalog, self.found)?;
         let known = catalog.inputs()?;
-        let reread = ids.renamed().into_iter().chain(std::mem::take(&mut again.runs)).collect();
+        let damaged: BTreeSet<String> = catalog.damaged()?.into_iter().flat_map(|file| file.runs).collect();
+        let lost = ids.known.iter().filter(|(_, id)| damaged.contains(*id)).map(|(key, _)| key.clone());
+        let reread = lost.chain(ids.renamed()).chain(std::mem::take(&mut again.runs)).collect();
         let mut same_start = |record: &InputRecord| look.same_start(record);
         let plan = plan::plan(self.found.to_vec(), self.stats, &known, &reread, &mut same_start);
         if plan.jobs.is_empty() && plan.gone.is_empty() {
             return Ok(false);
         }
-        let shared = Shared::new(self, &known, &ids, &again.hints)?;
-        for (run, hints) in self.load(&shared, &plan, outcome)? {
+        let torn = std::mem::take(&mut again.torn);
+        let shared = Shared::new(self, &known, &ids, &again.hints, &torn)?;
+        let (reread, torn) = self.load(&shared, &plan, outcome)?;
+        again.runs.extend(torn.iter().cloned());
+        again.torn = torn;
+        for (run, hints) in reread {
             again.runs.insert(run.clone());
             again.hints.entry(run).or_default().extend(hints);
         }
         Ok(!again.runs.is_empty() || !Ids::new(catalog, self.found)?.renamed().is_empty())
     }
 
-    /// Reads all logs of the plan; returns the runs to read anew.
-    fn load(&self, shared: &Shared<'_>, plan: &Plan, outcome: &mut Outcome) -> anyhow::Result<Hints> {
+    /// Reads all logs of the plan; returns the runs to read anew, and logs that were written over.
+    fn load(
+        &self,
+        shared: &Shared<'_>,
+        plan: &Plan,
+        outcome: &mut Outcome,
+    ) -> anyhow::Result<(Hints, BTreeSet<RunKey>)> {
         let total_bytes = self.bytes_to_read(plan);
         self.progress.start(total_bytes);
         let mut first = Worker::new(shared);
@@ -107,18 +120,20 @@ impl Pass<'_> {
 }
 
 /// Adds up what the workers did. Of several errors the one of the first log counts.
-fn gather(done: Vec<Done>, outcome: &mut Outcome) -> anyhow::Result<Hints> {
+fn gather(done: Vec<Done>, outcome: &mut Outcome) -> anyhow::Result<(Hints, BTreeSet<RunKey>)> {
     let (mut notes, mut reread, mut failed) = (Vec::new(), Hints::new(), BTreeMap::new());
+    let mut torn = BTreeSet::new();
     for worker in done {
         outcome.read_bytes += worker.read_bytes;
         outcome.written_files += worker.written.file_count;
         outcome.point_count += worker.written.point_count;
         notes.extend(worker.notes);
         reread.extend(worker.reread);
+        torn.extend(worker.torn);
         failed.extend(worker.failed);
     }
     // A log is read by one worker, so that its notes keep their order.
     notes.sort_by(|a, b| a.0.cmp(&b.0));
     outcome.notes.extend(notes.into_iter().map(|(path, note)| format!("{path}: {note}")));
-    failed.into_values().next().map_or(Ok(reread), Err)
+    failed.into_values().next().map_or(Ok((reread, torn)), Err)
 }

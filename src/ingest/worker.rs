@@ -10,7 +10,7 @@ use super::state::RunState;
 use crate::records::Problem;
 use crate::sources::{InputKind, RunInput, sidecar};
 use crate::store::{Catalog, InputRecord};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// What is known of the axes of metrics, by run.
@@ -22,6 +22,8 @@ pub struct Shared<'a> {
     known: &'a [InputRecord],
     ids: &'a Ids,
     hints: &'a Hints,
+    /// Logs that were written over while an earlier pass read them.
+    torn: &'a BTreeSet<RunKey>,
     order: Order,
     /// The next log to be read.
     next_job: AtomicUsize,
@@ -42,12 +44,14 @@ impl<'a> Shared<'a> {
         known: &'a [InputRecord],
         ids: &'a Ids,
         hints: &'a Hints,
+        torn: &'a BTreeSet<RunKey>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             pass,
             known,
             ids,
             hints,
+            torn,
             order: Order::new(pass.refresh.catalog.next_alert_seq()?),
             next_job: AtomicUsize::new(0),
             active: AtomicUsize::new(1),
@@ -85,6 +89,8 @@ pub struct Done {
     pub notes: Vec<(String, String)>,
     /// Runs to read anew, with what was learned of the axes of their metrics.
     pub reread: Hints,
+    /// Logs that were written over while they were read.
+    pub torn: BTreeSet<RunKey>,
     /// What stopped it, by the number of the log.
     pub failed: Option<(usize, anyhow::Error)>,
 }
@@ -118,7 +124,7 @@ impl<'a> Worker<'a> {
         while !self.shared.failed.load(Relaxed) {
             let number = self.shared.next_job.fetch_add(1, Relaxed);
             match jobs.get(number) {
-                Some(job) => self.job(job).map_err(|error| (number, error))?,
+                Some(job) => self.whole_job(job).map_err(|error| (number, error))?,
                 None => return self.commit(None).map_err(|error| (number, error)),
             }
         }
@@ -138,10 +144,28 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn job(&mut self, job: &Job) -> anyhow::Result<()> {
+    /// Reads a log. Of one that is written over meanwhile none of the mix is stored, nor what else was
+    /// read since the last commit: the next pass reads it all.
+    fn whole_job(&mut self, job: &Job) -> anyhow::Result<()> {
+        let log = root_key(&job.run);
+        if self.shared.torn.contains(&log) {
+            // It may be written over again: what was read of the others is safe from that.
+            self.commit(None)?;
+        }
+        if !self.job(job)? {
+            let reread = self.batch.take_reread();
+            self.batch = Batch::default();
+            self.batch.reread = reread;
+            self.done.torn.insert(log);
+        }
+        Ok(())
+    }
+
+    /// Returns whether the log stayed what it was while it was read.
+    fn job(&mut self, job: &Job) -> anyhow::Result<bool> {
         let refresh = self.shared.pass.refresh;
         let is_its = |source: &&&dyn crate::sources::Source| source.name() == job.run.source;
-        let Some(source) = refresh.settings.sources.iter().find(is_its) else { return Ok(()) };
+        let Some(source) = refresh.settings.sources.iter().find(is_its) else { return Ok(true) };
         if job.reset {
             self.drop_log(job.run.source, &job.run.logs.identity);
         }
@@ -158,7 +182,9 @@ impl<'a> Worker<'a> {
             beside.into_iter().map(|(input, _)| self.config(&mut loader, input)).collect();
         for kind in [InputKind::Document, InputKind::Log] {
             for (input, from) in own.iter().filter(|(input, _)| input.kind == kind) {
-                self.input(&loader, input, from.clone())?;
+                if !self.input(&loader, input, from.clone())? {
+                    return Ok(false);
+                }
             }
         }
         if !configs.is_empty() {
@@ -166,7 +192,7 @@ impl<'a> Worker<'a> {
             configs.iter_mut().for_each(|record| record.runs.clone_from(&runs));
             self.batch.inputs.append(&mut configs);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Reads a configuration beside the log.
@@ -236,13 +262,14 @@ impl<'a> Worker<'a> {
         }
     }
 
+    /// Returns whether the input stayed what it was while it was read.
     fn input(
         &mut self,
         loader: &Loader<'_>,
         input: &RunInput,
         from: Option<InputRecord>,
-    ) -> anyhow::Result<()> {
-        let Some(stat) = self.shared.pass.stats.get(&input.path).copied() else { return Ok(()) };
+    ) -> anyhow::Result<bool> {
+        let Some(stat) = self.shared.pass.stats.get(&input.path).copied() else { return Ok(true) };
         let limits = self.shared.pass.refresh.limits;
         let run = &loader.job.run;
         let current = Some((run.source, run.logs.identity.as_str()));
@@ -263,6 +290,9 @@ impl<'a> Worker<'a> {
             self.done.read_bytes += slice.read_bytes;
             let read_bytes = self.shared.read_bytes.fetch_add(slice.read_bytes, Relaxed) + slice.read_bytes;
             self.shared.pass.progress.advance(read_bytes);
+            if slice.torn {
+                return Ok(false);
+            }
             if !slice.done && record.offset == before.offset {
                 // A record larger than the slice: look further until it fits; this try said nothing.
                 slice_bytes = slice_bytes.saturating_mul(2);
@@ -275,7 +305,7 @@ impl<'a> Worker<'a> {
                 self.commit(current)?;
             }
             if slice.done {
-                return Ok(());
+                return Ok(true);
             }
         }
     }

@@ -156,6 +156,8 @@ impl Search<'_> {
             Some(known) => known,
             None => match self.head_of(file) {
                 Ok(head) => self.sniff(&path, &head),
+                // What went away since it was seen is simply not there.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
                 Err(error) => {
                     self.discovery.judged.push(unreadable(path, stat, &error.to_string()));
                     return;

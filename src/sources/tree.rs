@@ -48,6 +48,8 @@ struct Folder {
     parent: u32,
     name: String,
     modified_ns: i64,
+    /// Tells it from another folder of the same age that was moved to its place.
+    inode: u64,
     /// Whether its listing holds for as long as its time stays.
     is_settled: bool,
     /// Entries of any kind in it.
@@ -59,7 +61,7 @@ struct Folder {
 impl PartialEq for Folder {
     /// That time passed changes nothing.
     fn eq(&self, other: &Self) -> bool {
-        let parts = |folder: &Self| (folder.parent, folder.modified_ns, folder.entry_count);
+        let parts = |folder: &Self| (folder.parent, folder.modified_ns, folder.inode, folder.entry_count);
         parts(self) == parts(other) && self.name == other.name && self.files == other.files
     }
 }
@@ -246,9 +248,10 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
-        let modified_ns = stat_of(&metadata).modified_ns;
+        let Stat { modified_ns, file_id: (_, inode), .. } = stat_of(&metadata);
         let known = visit.known.and_then(|known| Some((known, self.before.folders.get(known as usize)?)));
-        let same = known.filter(|(_, folder)| folder.is_settled && folder.modified_ns == modified_ns);
+        let is_same = |folder: &Folder| (folder.modified_ns, folder.inode) == (modified_ns, inode);
+        let same = known.filter(|(_, folder)| folder.is_settled && is_same(folder));
         let is_settled = now_ns().saturating_sub(modified_ns) > TICK_NS;
         let listing = match same {
             Some((index, folder)) => self.remembered(index, folder),
@@ -263,7 +266,8 @@ impl Walk<'_> {
         self.count(&listing)?;
         let files = listing.files.iter().map(|name| self.seen(visit, name)).collect();
         let (parent, name, entry_count) = (visit.parent, visit.name.clone(), listing.entry_count);
-        self.walked.tree.folders.push(Folder { parent, name, modified_ns, is_settled, entry_count, files });
+        let folder = Folder { parent, name, modified_ns, inode, is_settled, entry_count, files };
+        self.walked.tree.folders.push(folder);
         Ok(Some(listing))
     }
 
@@ -498,6 +502,18 @@ mod tests {
         assert_eq!(files(&seen(root.path(), &settled)), ["a.jsonl"], "a time set back hides a change");
         age(root.path(), UNIX_EPOCH, 2_000);
         assert_eq!(files(&seen(root.path(), &settled)), ["a.jsonl", "b.jsonl"]);
+    }
+
+    #[test]
+    fn a_folder_of_the_same_age_in_place_of_another_is_listed() {
+        let root = tempfile::tempdir().unwrap();
+        let events = [Event::Write(0, 0, 1), Event::Write(4, 1, 1)];
+        events.iter().for_each(|event| happen(root.path(), event));
+        age(root.path(), UNIX_EPOCH, 1_000);
+        let memory = seen(root.path(), &Tree::default());
+        [Event::RemoveFolder(4), Event::Rename(0, 4)].iter().for_each(|event| happen(root.path(), event));
+        let files: Vec<_> = seen(root.path(), &memory).files().into_iter().map(|file| file.path).collect();
+        assert_eq!(files, ["b/c/x.jsonl"]);
     }
 
     #[test]

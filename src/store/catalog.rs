@@ -1,16 +1,18 @@
 //! The catalog: which files count, what was read of which log. One SQLite transaction is the only
 //! commit; a file that no committed row names does not exist.
 
+use super::damage::Damage;
+use super::open::{self, Opened};
 use super::rows::RowSet;
-use super::{FileClass, FileRecord, Snapshot, layout};
+use super::sums::Sums;
+use super::{FileClass, FileRecord, Snapshot, commit, layout, seal, sweep};
 use crate::records::schema::Table;
 use crate::records::{Problem, UNREADABLE};
 use anyhow::Context;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// What was read of a log file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -139,7 +141,7 @@ pub enum HiddenKind {
 }
 
 impl HiddenKind {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             HiddenKind::Superseded => "superseded",
             HiddenKind::Dropped => "dropped",
@@ -147,7 +149,19 @@ impl HiddenKind {
     }
 }
 
-/// Which files count and what was read: a snapshot to read, one commit to change it.
+/// A file that counts and is gone or not as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedFile {
+    /// Path relative to the cache folder.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: String,
+    /// Runs that had rows in it and were not read anew yet.
+    pub runs: Vec<String>,
+}
+
+/// Which files count and what was read: a snapshot to read, one commit to change it. An error that
+/// comes from damage of the catalog is a [`Damage`].
 pub trait Catalog: Send + Sync {
     /// The files that count now.
     fn snapshot(&self) -> anyhow::Result<Snapshot>;
@@ -185,196 +199,167 @@ pub trait Catalog: Send + Sync {
     fn all_paths(&self) -> anyhow::Result<HashSet<String>>;
     /// A number that moves with every commit.
     fn version(&self) -> anyhow::Result<i64>;
+    /// Time of the last commit, milliseconds since 1970; `None` before the first.
+    fn committed_ms(&self) -> anyhow::Result<Option<i64>>;
+    /// What tells this catalog from one made anew in its place.
+    fn birth(&self) -> &str;
+    /// Damage of the catalog, as far as it was met.
+    fn damage(&self) -> Option<Damage>;
+    /// Notes that a file cannot be read: its runs are to be read anew, and until then nothing is
+    /// answered. A file that does not count (any more) is left alone.
+    fn mark_damaged(&self, path: &str, why: &str) -> anyhow::Result<()>;
+    /// Files noted so.
+    fn damaged(&self) -> anyhow::Result<Vec<DamagedFile>>;
 }
 
-const SCHEMA: &str = "
+/// Where a row has a `seal`, it is the checksum of the columns before it (see [`seal`]).
+pub(super) const SCHEMA: &str = "
 create table meta (name text primary key, value text not null) without rowid;
 create table file (
     id integer primary key, tbl text not null, class text not null, path text not null unique, project text,
     size_bytes integer not null, row_count integer not null, run_min text, run_max text, key_min text, key_max text,
-    step_min integer, step_max integer, created_ms integer not null, retired_ms integer);
-create index file_live on file (retired_ms);
+    step_min integer, step_max integer, created_ms integer not null, sums blob not null, seal integer not null);
+create table retired (
+    path text primary key, file_id integer not null, retired_ms integer not null) without rowid;
+create table damaged (file_id integer primary key, why text not null);
 create table file_run (run_id text not null, file_id integer not null, primary key (run_id, file_id)) without rowid;
 create index file_run_file on file_run (file_id);
 create table hidden (
-    file_id integer not null, kind text not null, ranges blob not null, primary key (file_id, kind)) without rowid;
+    file_id integer not null, kind text not null, ranges blob not null, seal integer not null,
+    primary key (file_id, kind)) without rowid;
 create table run (
-    run_id text primary key, source text not null, identity text not null, sub text not null, state blob not null,
-    unique (source, identity, sub));
+    run_id text primary key, source text not null, identity text not null, sub text not null, seal integer not null,
+    state blob not null, state_seal integer not null, unique (source, identity, sub));
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
     state text not null, row_count integer not null, next_seq integer not null, problem_count integer not null,
-    was_at_rest integer not null, primary key (path, source, identity)) without rowid;
+    was_at_rest integer not null, seal integer not null, primary key (path, source, identity)) without rowid;
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
 create table verdict (
-    path text primary key, size_bytes integer not null, modified_ns integer not null, source text, text text not null)
-    without rowid;
-create table look (id integer primary key check (id = 1), seen blob not null);
+    path text primary key, size_bytes integer not null, modified_ns integer not null, source text, text text not null,
+    seal integer not null) without rowid;
+create table look (id integer primary key check (id = 1), seen blob not null, seal integer not null);
 ";
 
 /// The catalog in an SQLite file (WAL).
 pub struct SqliteCatalog {
     cache: PathBuf,
     connection: Mutex<Connection>,
+    birth: String,
+    damage: OnceLock<Damage>,
 }
 
 impl SqliteCatalog {
-    /// Opens the catalog of a cache folder and creates both where they are missing. A catalog of
-    /// another format version, or one that is no database, is thrown away with all files: a cache
-    /// is rebuilt, never migrated.
+    /// Opens the catalog of a cache folder to write it, and creates both where they are missing. One
+    /// that cannot be believed (damaged, gone, of another version) is made anew and all files are
+    /// removed; then what was wrong is returned too. Only for the process that holds the refresh lock.
     ///
     /// # Errors
     /// When the folder cannot be written.
-    pub fn open(cache: &Path) -> anyhow::Result<Self> {
-        layout::create(cache)?;
-        let connection = match open_current(cache) {
-            Ok(Some(connection)) => connection,
-            Ok(None) => rebuild(cache)?,
-            Err(error) if is_no_database(&error) => rebuild(cache)?,
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("cannot open {}", layout::catalog(cache).display()));
-            }
-        };
-        Ok(Self { cache: cache.to_path_buf(), connection: Mutex::new(connection) })
+    pub fn open(cache: &Path) -> anyhow::Result<(Self, Option<Damage>)> {
+        let size_bytes = layout::catalog(cache).metadata().map_or(0, |metadata| metadata.len());
+        let is_first = size_bytes == 0 && sweep::is_new(cache);
+        let opened = open::to_write(cache);
+        match opened.as_ref().err().and_then(Damage::of) {
+            Some(damage) => Ok((Self::anew(cache)?, Some(damage).filter(|_| !is_first))),
+            None => Ok((Self::over(cache, opened?), None)),
+        }
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    /// An empty catalog in place of the one of a cache folder, whose files are removed. Only for the
+    /// process that holds the refresh lock.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn anew(cache: &Path) -> anyhow::Result<Self> {
+        Ok(Self::over(cache, open::anew(cache)?))
+    }
+
+    /// Opens the catalog of a cache folder to read it; `None` where there is none. Nothing is written,
+    /// and nothing need be writable.
+    ///
+    /// # Errors
+    /// When it cannot be read; as a [`Damage`] when it cannot be believed.
+    pub fn look(cache: &Path) -> anyhow::Result<Option<Self>> {
+        let opened = open::to_read(cache)
+            .with_context(|| format!("cannot read {}", layout::catalog(cache).display()))?;
+        Ok(opened.map(|opened| Self::over(cache, opened)))
+    }
+
+    fn over(cache: &Path, open: Opened) -> Self {
+        let connection = Mutex::new(open.connection);
+        Self { cache: cache.to_path_buf(), connection, birth: open.birth, damage: OnceLock::new() }
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&mut Connection) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut connection).map_err(open::blame);
+        if let Some(damage) = result.as_ref().err().and_then(Damage::of) {
+            // The first word is kept.
+            let _ = self.damage.set(damage);
+        }
+        result
     }
 
     fn rows<T>(
         &self,
         sql: &str,
+        values: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> anyhow::Result<Vec<T>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached(sql)?;
-        let rows = statement.query_map([], read)?.collect::<Result<_, _>>()?;
-        Ok(rows)
+        self.with(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_map(values, read)?.collect::<Result<_, _>>()?)
+        })
     }
-}
 
-fn connect(cache: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(layout::catalog(cache))?;
-    connection.busy_timeout(Duration::from_secs(30))?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
-    Ok(connection)
-}
-
-/// `None` when the catalog is of another version or not finished.
-fn open_current(cache: &Path) -> rusqlite::Result<Option<Connection>> {
-    let mut connection = connect(cache)?;
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Deferred)?;
-    let tables: i64 = transaction.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
-    let version = if tables == 0 {
-        None
-    } else {
-        transaction
-            .query_row("select value from meta where name = 'format_version'", [], |row| {
-                row.get::<_, String>(0)
-            })
-            .optional()
-            .unwrap_or_default()
-    };
-    transaction.finish()?;
-    match (tables, version) {
-        (0, _) => create_tables(&mut connection).map(|()| Some(connection)),
-        (_, Some(version)) if version == layout::FORMAT_VERSION.to_string() => Ok(Some(connection)),
-        _ => Ok(None),
+    /// The one row there is, or none.
+    fn row<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> anyhow::Result<Option<T>> {
+        self.with(|connection| Ok(connection.prepare_cached(sql)?.query_row(values, read).optional()?))
     }
-}
 
-fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let tables: i64 = transaction.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
-    if tables == 0 {
-        transaction.execute_batch(SCHEMA)?;
-        let version = layout::FORMAT_VERSION.to_string();
-        transaction.execute("insert into meta values ('format_version', ?1), ('version', '0')", [version])?;
+    fn meta(&self, name: &str) -> anyhow::Result<Option<i64>> {
+        self.row("select cast(value as integer) from meta where name = ?1", [name], |row| row.get(0))
     }
-    transaction.commit()
-}
-
-fn is_no_database(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(NotADatabase | DatabaseCorrupt))
-}
-
-fn rebuild(cache: &Path) -> anyhow::Result<Connection> {
-    let path = layout::catalog(cache);
-    // The numbers of alerts grow for ever, as far as the old catalog can still be read.
-    let next_alert_seq = connect(cache).ok().and_then(|old| next_alert_seq(&old).ok().flatten());
-    for suffix in ["", "-wal", "-shm"] {
-        let file = PathBuf::from(format!("{}{suffix}", path.display()));
-        if file.exists() {
-            std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-        }
-    }
-    for table in Table::ALL {
-        let folder = cache.join(table.name());
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)
-                .with_context(|| format!("cannot remove {}", folder.display()))?;
-        }
-    }
-    let mut connection = connect(cache)?;
-    create_tables(&mut connection)?;
-    if let Some(next) = next_alert_seq {
-        put_next_alert_seq(&connection, next)?;
-    }
-    Ok(connection)
-}
-
-fn next_alert_seq(connection: &Connection) -> rusqlite::Result<Option<i64>> {
-    let sql = "select cast(value as integer) from meta where name = 'next_alert_seq'";
-    connection.query_row(sql, [], |row| row.get(0)).optional()
-}
-
-fn put_next_alert_seq(connection: &Connection, next: i64) -> rusqlite::Result<()> {
-    let sql = "insert or replace into meta values ('next_alert_seq', ?1)";
-    connection.execute(sql, [next.to_string()]).map(drop)
 }
 
 impl Catalog for SqliteCatalog {
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction()?;
-        let files = live_files(&transaction)?;
+        let files = self.with(|connection| live_files(&connection.transaction()?))?;
         Ok(Snapshot { cache: self.cache.clone(), files: Arc::new(files) })
     }
 
     fn commit(&self, changes: &Changes) -> anyhow::Result<()> {
-        let mut connection = self.connection();
-        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        commit_files(&transaction, changes)?;
-        commit_runs(&transaction, changes)?;
-        commit_inputs(&transaction, changes)?;
-        commit_verdicts(&transaction, changes)?;
-        // Any other change makes what the last look saw worthless until the refresh is done.
-        match &changes.look {
-            Some(look) => transaction.execute("insert or replace into look values (1, ?1)", [look])?,
-            None => transaction.execute("delete from look", [])?,
-        };
-        transaction.execute("update meta set value = value + 1 where name = 'version'", [])?;
-        transaction.commit().context("cannot commit to the catalog")
+        self.with(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            commit::apply(&transaction, changes)?;
+            transaction.commit().context("cannot commit to the catalog")
+        })
     }
 
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
         let sql = "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset, state,
-            row_count, next_seq, problem_count, was_at_rest from input order by path, source, identity";
-        let mut inputs = self.rows(sql, read_input)?;
-        let pairs = self.rows(
-            "select p.path, p.run_id, r.source, r.identity from input_run p join run r using (run_id) order by p.run_id",
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )?;
+            row_count, next_seq, problem_count, was_at_rest, seal from input order by path, source, identity";
+        let mut inputs = self.rows(sql, [], read_input)?;
+        // Joined here: a join would pass over rows that a broken page made null.
+        let known = self.runs()?;
+        let pairs: Vec<(String, String)> =
+            self.rows("select path, run_id from input_run order by run_id", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         let mut runs: BTreeMap<(String, String, String), Vec<String>> = BTreeMap::new();
-        for (path, run_id, source, identity) in pairs {
-            runs.entry((path, source, identity)).or_default().push(run_id);
+        for (path, run_id) in pairs {
+            let Some(run) = known.get(&run_id) else { continue };
+            runs.entry((path, run.source.clone(), run.identity.clone())).or_default().push(run_id);
         }
         for input in &mut inputs {
             let key = (input.path.clone(), input.source.clone(), input.identity.clone());
@@ -384,7 +369,8 @@ impl Catalog for SqliteCatalog {
     }
 
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>> {
-        let runs = self.rows("select run_id, source, identity, sub from run", |row| {
+        let runs = self.rows("select run_id, source, identity, sub, seal from run", [], |row| {
+            seal::check(row, 0, 4)?;
             Ok(RunRecord {
                 run_id: row.get(0)?,
                 source: row.get(1)?,
@@ -399,27 +385,25 @@ impl Catalog for SqliteCatalog {
     fn counts(&self) -> anyhow::Result<(u64, u64)> {
         let sql = "select (select count(*) from input), (select count(*) from run)";
         let read = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?));
-        let (inputs, runs) = self.connection().query_row(sql, [], read)?;
+        let (inputs, runs) = self.row(sql, [], read)?.unwrap_or_default();
         Ok((inputs.cast_unsigned(), runs.cast_unsigned()))
     }
 
     fn run_state(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached("select state from run where run_id = ?1")?;
-        Ok(statement.query_row([run_id], |row| row.get(0)).optional()?)
+        self.row("select state, state_seal from run where run_id = ?1", [run_id], |row| {
+            seal::check(row, 0, 1)?;
+            row.get(0)
+        })
     }
 
     fn files_of_run(&self, run_id: &str) -> anyhow::Result<Vec<i64>> {
-        let connection = self.connection();
-        let mut statement =
-            connection.prepare_cached("select file_id from file_run where run_id = ?1 order by file_id")?;
-        Ok(statement.query_map([run_id], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        self.rows("select file_id from file_run where run_id = ?1 order by file_id", [run_id], |row| {
+            row.get(0)
+        })
     }
 
     fn runs_of_file(&self, file_id: i64) -> anyhow::Result<Vec<String>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached("select run_id from file_run where file_id = ?1")?;
-        Ok(statement.query_map([file_id], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        self.rows("select run_id from file_run where file_id = ?1", [file_id], |row| row.get(0))
     }
 
     fn problems(&self) -> anyhow::Result<Vec<(String, Problem)>> {
@@ -429,26 +413,29 @@ impl Catalog for SqliteCatalog {
              union all select path, 'file', text, 0 from verdict where source is null and text like '{UNREADABLE}%'
              order by path, n"
         );
-        self.rows(&sql, |row| Ok((row.get(0)?, Problem { position: row.get(1)?, message: row.get(2)? })))
+        self.rows(&sql, [], |row| Ok((row.get(0)?, Problem { position: row.get(1)?, message: row.get(2)? })))
     }
 
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>> {
-        let verdicts =
-            self.rows("select path, size_bytes, modified_ns, source, text from verdict", |row| {
-                Ok(VerdictRecord {
-                    path: row.get(0)?,
-                    size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
-                    modified_ns: row.get(2)?,
-                    source: row.get(3)?,
-                    text: row.get(4)?,
-                })
-            })?;
+        let sql = "select path, size_bytes, modified_ns, source, text, seal from verdict";
+        let verdicts = self.rows(sql, [], |row| {
+            seal::check(row, 0, 5)?;
+            Ok(VerdictRecord {
+                path: row.get(0)?,
+                size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
+                modified_ns: row.get(2)?,
+                source: row.get(3)?,
+                text: row.get(4)?,
+            })
+        })?;
         Ok(verdicts.into_iter().map(|verdict| (verdict.path.clone(), verdict)).collect())
     }
 
     fn look(&self) -> anyhow::Result<Option<Vec<u8>>> {
-        let connection = self.connection();
-        Ok(connection.query_row("select seen from look", [], |row| row.get(0)).optional()?)
+        self.row("select seen, seal from look", [], |row| {
+            seal::check(row, 0, 1)?;
+            row.get(0)
+        })
     }
 
     fn has_unread_inputs(&self) -> anyhow::Result<bool> {
@@ -457,51 +444,90 @@ impl Catalog for SqliteCatalog {
                     where modified_ns = 0 or segment < 0 or (offset < size_bytes and not was_at_rest))
                 or exists (select 1 from verdict where source is null and text like '{UNREADABLE}%')"
         );
-        Ok(self.connection().query_row(&sql, [], |row| row.get(0))?)
+        Ok(self.row(&sql, [], |row| row.get(0))?.unwrap_or_default())
     }
 
     fn next_file_id(&self) -> anyhow::Result<i64> {
-        let last: i64 =
-            self.connection().query_row("select coalesce(max(id), 0) from file", [], |row| row.get(0))?;
-        Ok(last + 1)
+        let sql = "select max(coalesce((select max(id) from file), 0), coalesce((select max(file_id) from retired), 0))";
+        Ok(self.row(sql, [], |row| row.get::<_, i64>(0))?.unwrap_or_default() + 1)
     }
 
     fn next_alert_seq(&self) -> anyhow::Result<i64> {
-        Ok(next_alert_seq(&self.connection())?.unwrap_or(1))
+        Ok(self.meta("next_alert_seq")?.unwrap_or(1))
     }
 
     fn retired_files(&self, before_ms: i64) -> anyhow::Result<Vec<String>> {
-        let connection = self.connection();
-        let mut statement = connection.prepare_cached("select path from file where retired_ms <= ?1")?;
-        Ok(statement.query_map([before_ms], |row| row.get(0))?.collect::<Result<_, _>>()?)
+        self.rows("select path from retired where retired_ms <= ?1", [before_ms], |row| row.get(0))
     }
 
     fn forget_file(&self, path: &str) -> anyhow::Result<()> {
-        self.connection().execute("delete from file where path = ?1 and retired_ms is not null", [path])?;
-        Ok(())
+        self.with(|connection| {
+            Ok(connection.execute("delete from retired where path = ?1", [path]).map(drop)?)
+        })
     }
 
     fn all_paths(&self) -> anyhow::Result<HashSet<String>> {
-        Ok(self.rows("select path from file", |row| row.get(0))?.into_iter().collect())
+        let sql = "select path from file union all select path from retired";
+        Ok(self.rows(sql, [], |row| row.get(0))?.into_iter().collect())
     }
 
     fn version(&self) -> anyhow::Result<i64> {
-        let sql = "select cast(value as integer) from meta where name = 'version'";
-        Ok(self.connection().query_row(sql, [], |row| row.get(0))?)
+        Ok(self.meta("version")?.unwrap_or_default())
+    }
+
+    fn committed_ms(&self) -> anyhow::Result<Option<i64>> {
+        self.meta("committed_ms")
+    }
+
+    fn birth(&self) -> &str {
+        &self.birth
+    }
+
+    fn damage(&self) -> Option<Damage> {
+        self.damage.get().cloned()
+    }
+
+    fn mark_damaged(&self, path: &str, why: &str) -> anyhow::Result<()> {
+        self.with(|connection| {
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let sql = "insert or ignore into damaged select id, ?2 from file where path = ?1";
+            transaction.execute(sql, [path, why])?;
+            // There is work for the next refresh, whatever it sees of the logs.
+            commit::forget_look(&transaction)?;
+            Ok(transaction.commit()?)
+        })
+    }
+
+    fn damaged(&self) -> anyhow::Result<Vec<DamagedFile>> {
+        let sql = "select f.path, d.why, r.run_id from damaged d join file f on f.id = d.file_id
+            left join file_run r on r.file_id = d.file_id order by d.file_id, r.run_id";
+        let rows = self.rows(sql, [], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+        })?;
+        let mut files: Vec<DamagedFile> = Vec::new();
+        for (path, why, run_id) in rows {
+            match files.last_mut().filter(|file| file.path == path) {
+                Some(file) => file.runs.extend(run_id),
+                None => files.push(DamagedFile { path, why, runs: run_id.into_iter().collect() }),
+            }
+        }
+        Ok(files)
     }
 }
 
 fn live_files(transaction: &Transaction<'_>) -> anyhow::Result<Vec<FileRecord>> {
     let mut statement = transaction.prepare_cached(
-        "select id, tbl, class, path, project, size_bytes, row_count, run_min, run_max, key_min, key_max, step_min,
-            step_max from file where retired_ms is null order by tbl, id",
+        "select f.id, tbl, class, path, project, size_bytes, row_count, run_min, run_max, key_min, key_max, step_min,
+            step_max, created_ms, sums, seal, why from file f left join damaged d on d.file_id = f.id order by tbl, f.id",
     )?;
     let mut files: Vec<FileRecord> =
         statement.query_map([], read_file)?.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     let place: BTreeMap<i64, usize> = files.iter().enumerate().map(|(i, file)| (file.id, i)).collect();
-    let mut hidden = transaction.prepare_cached("select file_id, kind, ranges from hidden")?;
+    let mut hidden = transaction.prepare_cached("select file_id, kind, ranges, seal from hidden")?;
     let mut rows = hidden.query([])?;
     while let Some(row) = rows.next()? {
+        seal::check(row, 0, 3)?;
         let Some(file) = place.get(&row.get::<_, i64>(0)?).and_then(|i| files.get_mut(*i)) else { continue };
         let set = RowSet::from_bytes(&row.get::<_, Vec<u8>>(2)?);
         match row.get::<_, String>(1)?.as_str() {
@@ -514,6 +540,7 @@ fn live_files(transaction: &Transaction<'_>) -> anyhow::Result<Vec<FileRecord>> 
 
 /// `None` for a table this version does not know.
 fn read_file(row: &Row<'_>) -> rusqlite::Result<Option<FileRecord>> {
+    seal::check(row, 0, 15)?;
     let Some(table) = Table::from_name(&row.get::<_, String>(1)?) else { return Ok(None) };
     let class = FileClass::from_name(&row.get::<_, String>(2)?);
     let project: Option<String> = row.get(4)?;
@@ -524,10 +551,15 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<Option<FileRecord>> {
     file.run_bounds = row.get::<_, Option<String>>(7)?.zip(row.get(8)?);
     file.key_bounds = row.get::<_, Option<String>>(9)?.zip(row.get(10)?);
     file.step_bounds = row.get::<_, Option<i64>>(11)?.zip(row.get(12)?);
+    file.sums = Arc::new(Sums::from_bytes(file.size_bytes, &row.get::<_, Vec<u8>>(14)?));
+    if let Some(why) = row.get::<_, Option<String>>(16)? {
+        file.sums.note_damage(why);
+    }
     Ok(Some(file))
 }
 
 fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
+    seal::check(row, 0, 14)?;
     Ok(InputRecord {
         path: row.get(0)?,
         source: row.get(1)?,
@@ -545,153 +577,4 @@ fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
         was_at_rest: row.get(13)?,
         runs: Vec::new(),
     })
-}
-
-fn commit_files(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
-    for file in &changes.new_files {
-        insert_file(transaction, file, changes.now_ms)?;
-    }
-    for (file_id, kind, set) in &changes.hidden {
-        put_hidden(transaction, *file_id, *kind, set)?;
-    }
-    for (file_id, run_id) in &changes.left {
-        transaction
-            .prepare_cached("delete from file_run where file_id = ?1 and run_id = ?2")?
-            .execute(params![file_id, run_id])?;
-    }
-    for file_id in &changes.retired {
-        let retired = transaction
-            .prepare_cached("update file set retired_ms = ?2 where id = ?1 and retired_ms is null")?
-            .execute(params![file_id, changes.now_ms])?;
-        anyhow::ensure!(retired == 1, "file {file_id} was retired by another process");
-        transaction.prepare_cached("delete from file_run where file_id = ?1")?.execute([file_id])?;
-        transaction.prepare_cached("delete from hidden where file_id = ?1")?.execute([file_id])?;
-    }
-    if let Some(next) = changes.next_alert_seq {
-        put_next_alert_seq(transaction, next)?;
-    }
-    Ok(())
-}
-
-fn insert_file(transaction: &Transaction<'_>, file: &FileRecord, now_ms: i64) -> anyhow::Result<()> {
-    let (runs, keys) = (file.run_bounds.as_ref(), file.key_bounds.as_ref());
-    transaction
-        .prepare_cached("insert into file values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,null)")?
-        .execute(params![
-            file.id,
-            file.table.name(),
-            file.class.as_str(),
-            file.path,
-            file.project,
-            file.size_bytes.cast_signed(),
-            file.row_count.cast_signed(),
-            runs.map(|bounds| &bounds.0),
-            runs.map(|bounds| &bounds.1),
-            keys.map(|bounds| &bounds.0),
-            keys.map(|bounds| &bounds.1),
-            file.step_bounds.map(|bounds| bounds.0),
-            file.step_bounds.map(|bounds| bounds.1),
-            now_ms,
-        ])?;
-    let mut member = transaction.prepare_cached("insert into file_run values (?1, ?2)")?;
-    for run_id in &file.runs {
-        member.execute(params![run_id, file.id])?;
-    }
-    put_hidden(transaction, file.id, HiddenKind::Superseded, &file.superseded)?;
-    put_hidden(transaction, file.id, HiddenKind::Dropped, &file.dropped)
-}
-
-fn put_hidden(
-    transaction: &Transaction<'_>,
-    file_id: i64,
-    kind: HiddenKind,
-    set: &RowSet,
-) -> anyhow::Result<()> {
-    if !set.is_empty() {
-        transaction.prepare_cached("insert or replace into hidden values (?1, ?2, ?3)")?.execute(params![
-            file_id,
-            kind.as_str(),
-            set.to_bytes()
-        ])?;
-    }
-    Ok(())
-}
-
-fn commit_runs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
-    for run_id in &changes.gone_runs {
-        transaction.prepare_cached("delete from run where run_id = ?1")?.execute([run_id])?;
-        transaction.prepare_cached("delete from input_run where run_id = ?1")?.execute([run_id])?;
-    }
-    let mut put = transaction.prepare_cached("insert or replace into run values (?1, ?2, ?3, ?4, ?5)")?;
-    for run in &changes.runs {
-        put.execute(params![run.run_id, run.source, run.identity, run.sub, run.state])?;
-    }
-    Ok(())
-}
-
-fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
-    for (source, identity, path) in &changes.gone_inputs {
-        transaction
-            .prepare_cached("delete from input where path = ?1 and source = ?2 and identity = ?3")?
-            .execute(params![path, source, identity])?;
-        transaction.prepare_cached("delete from problem where path = ?1")?.execute([path])?;
-    }
-    for input in &changes.inputs {
-        put_input(transaction, input)?;
-    }
-    for path in &changes.readable {
-        transaction
-            .prepare_cached("delete from problem where path = ?1 and position = 'file'")?
-            .execute([path])?;
-    }
-    let mut put = transaction.prepare_cached("insert or ignore into problem values (?1, ?2, ?3)")?;
-    for (path, problem) in &changes.problems {
-        put.execute(params![path, problem.position, problem.message])?;
-    }
-    Ok(())
-}
-
-fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Result<()> {
-    transaction
-        .prepare_cached(
-            "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)",
-        )?
-        .execute(params![
-            input.path,
-            input.source,
-            input.identity,
-            input.segment,
-            input.role,
-            input.size_bytes.cast_signed(),
-            input.modified_ns,
-            input.fingerprint,
-            input.offset.cast_signed(),
-            input.state,
-            input.row_count.cast_signed(),
-            input.next_seq,
-            input.problem_count,
-            input.was_at_rest,
-        ])?;
-    let mut pair = transaction.prepare_cached("insert or ignore into input_run values (?1, ?2)")?;
-    for run_id in &input.runs {
-        pair.execute(params![input.path, run_id])?;
-    }
-    Ok(())
-}
-
-fn commit_verdicts(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
-    for path in &changes.gone_verdicts {
-        transaction.prepare_cached("delete from verdict where path = ?1")?.execute([path])?;
-    }
-    let mut put = transaction.prepare_cached("insert or replace into verdict values (?1, ?2, ?3, ?4, ?5)")?;
-    for verdict in &changes.verdicts {
-        put.execute(params![
-            verdict.path,
-            verdict.size_bytes.cast_signed(),
-            verdict.modified_ns,
-            verdict.source,
-            verdict.text
-        ])?;
-    }
-    Ok(())
 }

@@ -52,7 +52,7 @@ fn ratio_of(table: Table, compact_files: usize) -> usize {
 
 fn due_group(snapshot: &Snapshot, compact_files: usize) -> Option<Vec<FileRecord>> {
     let mut groups: BTreeMap<(Table, FileClass, Option<&str>, u32), Vec<&FileRecord>> = BTreeMap::new();
-    for file in snapshot.files.iter() {
+    for file in snapshot.files.iter().filter(|file| file.damage().is_none()) {
         let ratio = ratio_of(file.table, compact_files);
         let size_class = file.row_count.max(1).ilog(ratio as u64);
         groups.entry((file.table, file.class, file.project.as_deref(), size_class)).or_default().push(file);
@@ -67,14 +67,8 @@ fn due_group(snapshot: &Snapshot, compact_files: usize) -> Option<Vec<FileRecord
 /// One file of all rows that count, and one of those a later arrival took the place of.
 fn merge_files(cache: &Path, files: &[FileRecord], limits: Limits) -> anyhow::Result<Vec<FileRecord>> {
     let Some(first) = files.first() else { return Ok(Vec::new()) };
-    let inputs: Vec<SortedFile> = files
-        .iter()
-        .map(|file| SortedFile {
-            path: cache.join(&file.path),
-            row_count: file.row_count,
-            skip: file.dropped.clone(),
-        })
-        .collect();
+    let inputs: Vec<SortedFile> =
+        files.iter().map(|file| SortedFile::new(cache, file, file.dropped.clone())).collect();
     let schema = first.table.stored_schema();
     let mut merge = Merge::open(&inputs, schema, first.table.sort_columns(), limits.batch_rows)?;
     let mut outputs = Outputs { cache, first, limits, live: None, superseded: None };

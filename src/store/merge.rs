@@ -2,6 +2,7 @@
 
 use super::FileRecord;
 use super::rows::RowSet;
+use super::sums::{CheckedFile, Sums, blame};
 use anyhow::Context;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
@@ -9,18 +10,31 @@ use arrow::datatypes::{ArrowPrimitiveType, SchemaRef};
 use arrow::row::{RowConverter, Rows, SortField};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
-use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A file to be merged.
 #[derive(Debug, Clone)]
 pub struct SortedFile {
-    /// Absolute path.
-    pub path: PathBuf,
-    /// Rows in it.
-    pub row_count: u64,
-    /// Rows to pass over.
-    pub skip: RowSet,
+    path: PathBuf,
+    /// Path relative to the cache.
+    name: String,
+    sums: Arc<Sums>,
+    row_count: u64,
+    skip: RowSet,
+}
+
+impl SortedFile {
+    /// All rows of a file but those to `skip`.
+    pub fn new(cache: &Path, file: &FileRecord, skip: RowSet) -> Self {
+        Self {
+            path: cache.join(&file.path),
+            name: file.path.clone(),
+            sums: Arc::clone(&file.sums),
+            row_count: file.row_count,
+            skip,
+        }
+    }
 }
 
 /// A row of the merge: which file, and where it stands in the file and in the file's batch at hand.
@@ -36,6 +50,8 @@ pub struct Place {
 
 /// One file of a merge, read batch by batch.
 struct Cursor {
+    name: String,
+    sums: Arc<Sums>,
     reader: ParquetRecordBatchReader,
     batch: RecordBatch,
     /// Sort columns of `batch`, comparable.
@@ -108,10 +124,8 @@ impl Merge {
             schema,
         };
         for file in files {
-            let cursor = merge
-                .cursor(file, batch_rows)
-                .with_context(|| format!("cannot read {}", file.path.display()))?;
-            merge.cursors.push(cursor);
+            let cursor = merge.cursor(file, batch_rows).map_err(|e| blame(e, &file.name, &file.sums));
+            merge.cursors.push(cursor.with_context(|| format!("cannot read {}", file.path.display()))?);
         }
         for file in 0..merge.cursors.len() {
             if merge.cursors[file].is_some() {
@@ -125,12 +139,14 @@ impl Merge {
     }
 
     fn cursor(&self, file: &SortedFile, batch_rows: usize) -> anyhow::Result<Option<Cursor>> {
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::try_new(File::open(&file.path)?)?.with_batch_size(batch_rows);
+        let open = CheckedFile::open(&file.path, &file.sums)?;
+        let mut builder = ParquetRecordBatchReaderBuilder::try_new(open)?.with_batch_size(batch_rows);
         if !file.skip.is_empty() {
             builder = builder.with_row_selection(file.skip.others(file.row_count));
         }
         let cursor = Cursor {
+            name: file.name.clone(),
+            sums: Arc::clone(&file.sums),
             reader: builder.build()?,
             batch: RecordBatch::new_empty(self.schema.clone()),
             order: self.converter.empty_rows(0, 0),
@@ -143,7 +159,8 @@ impl Merge {
 
     /// `None` at the end of the file.
     fn next_batch(&self, mut cursor: Cursor) -> anyhow::Result<Option<Cursor>> {
-        let Some(batch) = cursor.reader.next().transpose()? else { return Ok(None) };
+        let batch = cursor.reader.next().transpose().map_err(|e| blame(e, &cursor.name, &cursor.sums))?;
+        let Some(batch) = batch else { return Ok(None) };
         cursor.batch = RecordBatch::try_new(self.schema.clone(), batch.columns().to_vec())?;
         cursor.batch_numbers = cursor.numbers.take(cursor.batch.num_rows());
         let columns: Vec<ArrayRef> =
@@ -270,7 +287,12 @@ pub fn rows_where(
     file: &FileRecord,
     wanted: impl Fn(&str, &str) -> bool,
 ) -> anyhow::Result<RowSet> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(cache.join(&file.path))?)?;
+    rows_of(cache, file, wanted).map_err(|error| blame(error, &file.path, &file.sums))
+}
+
+fn rows_of(cache: &Path, file: &FileRecord, wanted: impl Fn(&str, &str) -> bool) -> anyhow::Result<RowSet> {
+    let open = CheckedFile::open(&cache.join(&file.path), &file.sums)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(open)?;
     let names = ["run_id", "key"];
     let mask = ProjectionMask::columns(builder.parquet_schema(), names);
     let reader = builder.with_projection(mask).with_batch_size(8192).build()?;
@@ -316,7 +338,7 @@ mod tests {
             FileWriter::create(cache, Table::Console, FileClass::Live, None, Limits::default()).unwrap();
         writer.write(&rows_to_batch(Table::Console, &rows).unwrap()).unwrap();
         let record = writer.finish().unwrap();
-        SortedFile { path: cache.join(&record.path), row_count: record.row_count, skip: RowSet::new() }
+        SortedFile::new(cache, &record, RowSet::new())
     }
 
     #[test]

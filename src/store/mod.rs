@@ -3,22 +3,30 @@
 
 pub mod catalog;
 mod chunk;
+mod commit;
 pub mod compact;
+pub mod damage;
 mod dictionary;
 mod encode;
 pub mod layout;
 pub mod merge;
+mod open;
 mod points;
 pub mod rows;
+mod seal;
+pub mod sums;
+pub mod sweep;
 pub mod writer;
 
 use crate::records::schema::Table;
 use rows::RowSet;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
+use sums::Sums;
 
-pub use catalog::{Catalog, Changes, InputRecord, RunRecord, SqliteCatalog, VerdictRecord};
+pub use catalog::{Catalog, Changes, DamagedFile, InputRecord, RunRecord, SqliteCatalog, VerdictRecord};
+pub use damage::{Damage, WriteFailure};
 
 /// Sizes at which things happen. Tests turn them down to meet every path on small logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +106,7 @@ impl FileClass {
 }
 
 /// A Parquet file of the cache.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct FileRecord {
     /// Number in the catalog; 0 until committed.
     pub id: i64,
@@ -112,6 +120,8 @@ pub struct FileRecord {
     pub project: Option<String>,
     /// Size.
     pub size_bytes: u64,
+    /// Checksums; shared, so that damage met by one reader is known to all.
+    pub sums: Arc<Sums>,
     /// Rows in the file, hidden ones included.
     pub row_count: u64,
     /// Runs that have rows in it. Filled for new files; the catalog keeps it.
@@ -137,6 +147,7 @@ impl FileRecord {
             path,
             project: project.map(str::to_string),
             size_bytes: 0,
+            sums: Arc::default(),
             row_count: 0,
             runs: BTreeSet::new(),
             run_bounds: None,
@@ -145,6 +156,12 @@ impl FileRecord {
             superseded: RowSet::new(),
             dropped: RowSet::new(),
         }
+    }
+
+    /// What was found wrong with the file.
+    pub fn damage(&self) -> Option<Damage> {
+        let why = self.sums.damage()?.to_string();
+        Some(Damage::File { path: self.path.clone(), why })
     }
 
     /// Rows that do not count today.
@@ -168,45 +185,10 @@ impl Snapshot {
     pub fn files_of(&self, table: Table) -> impl Iterator<Item = &FileRecord> {
         self.files.iter().filter(move |file| file.table == table)
     }
-}
 
-/// Removes retired files after their grace. Failing to remove one is no error: the next sweep
-/// tries again.
-///
-/// # Errors
-/// When the catalog cannot be read.
-pub fn sweep_retired(cache: &Path, catalog: &dyn Catalog, retired_before_ms: i64) -> anyhow::Result<()> {
-    for path in catalog.retired_files(retired_before_ms)? {
-        let removed = std::fs::remove_file(cache.join(&path));
-        if removed.is_ok() || removed.is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
-            catalog.forget_file(&path)?;
-        }
+    /// Damage of a file, as far as it was met by whoever shares this snapshot or is noted in the
+    /// catalog.
+    pub fn damage(&self) -> Option<Damage> {
+        self.files.iter().find_map(FileRecord::damage)
     }
-    Ok(())
-}
-
-/// Removes files no catalog entry names (a crash between writing and committing leaves them),
-/// once they are older than any refresh can last.
-///
-/// # Errors
-/// When the catalog cannot be read.
-pub fn sweep_orphans(
-    cache: &Path,
-    catalog: &dyn Catalog,
-    min_age: std::time::Duration,
-) -> anyhow::Result<()> {
-    let known = catalog.all_paths()?;
-    let tables = Table::ALL.into_iter().map(|table| cache.join(table.name()));
-    let folders = tables.chain([layout::tmp(cache)]);
-    for entry in folders.flat_map(|folder| walkdir::WalkDir::new(folder).into_iter().flatten()) {
-        let relative =
-            entry.path().strip_prefix(cache).unwrap_or(entry.path()).to_string_lossy().replace('\\', "/");
-        let age = entry.metadata().ok().and_then(|m| m.modified().ok()).and_then(|t| t.elapsed().ok());
-        if entry.file_type().is_file() && age.is_some_and(|age| age >= min_age) && !known.contains(&relative)
-        {
-            // Another process may have removed it first.
-            let _ = std::fs::remove_file(entry.path());
-        }
-    }
-    Ok(())
 }

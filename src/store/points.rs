@@ -6,6 +6,7 @@ use super::Limits;
 use super::chunk::{Chunk, Closed};
 use super::dictionary::Dictionary;
 use super::encode;
+use super::sums::SumWriter;
 use super::writer::MAX_BOUND_BYTES;
 use crate::records::columns::{Columns, NO_TIME};
 use anyhow::Context;
@@ -48,7 +49,7 @@ type Rows = Vec<(usize, Range<usize>)>;
 
 /// Writes the points of a file.
 pub struct PointWriter {
-    writer: SerializedFileWriter<File>,
+    writer: SerializedFileWriter<SumWriter<File>>,
     columns: Vec<ColumnDescPtr>,
     project: Option<Arc<str>>,
     zstd: Compressor<'static>,
@@ -66,7 +67,7 @@ impl PointWriter {
     /// # Errors
     /// When the file cannot be written.
     pub fn new(
-        file: File,
+        file: SumWriter<File>,
         schema: &SchemaDescriptor,
         project: Option<&str>,
         limits: Limits,
@@ -119,7 +120,7 @@ impl PointWriter {
     ///
     /// # Errors
     /// When the disk is full.
-    pub fn finish(&mut self) -> anyhow::Result<&File> {
+    pub fn finish(&mut self) -> anyhow::Result<&SumWriter<File>> {
         self.end_row_group()?;
         self.writer.finish()?;
         Ok(self.writer.inner())
@@ -476,7 +477,8 @@ mod tests {
             let schema = Table::Metrics.stored_schema();
             let file = tempfile::NamedTempFile::new().unwrap();
             let parquet = ArrowSchemaConverter::new().convert(&schema).unwrap();
-            let mut writer = PointWriter::new(file.reopen().unwrap(), &parquet, project, limits).unwrap();
+            let open = SumWriter::new(file.reopen().unwrap());
+            let mut writer = PointWriter::new(open, &parquet, project, limits).unwrap();
             for (run_id, key, points) in values() {
                 writer.append(run_id, key, points).unwrap();
             }

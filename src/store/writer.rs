@@ -2,6 +2,7 @@
 //! counts only once the catalog says so.
 
 use super::points::PointWriter;
+use super::sums::SumWriter;
 use super::{FileClass, FileRecord, Limits, layout};
 use crate::records::columns::{Columns, NO_TIME};
 use crate::records::schema::Table;
@@ -24,10 +25,20 @@ const BOUNDED: [&str; 3] = ["run_id", "key", "step"];
 /// Longest text that is kept as a bound.
 pub const MAX_BOUND_BYTES: usize = 1_000;
 
+/// A file that is gone with its writer, unless it took its name: what failed holds no space.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It is not there any more once it was renamed; the next sweep tries again.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 /// Writes one file of one table.
 pub struct FileWriter {
     cache: PathBuf,
-    tmp: PathBuf,
+    tmp: Temporary,
     writer: Writer,
     record: FileRecord,
     limits: Limits,
@@ -38,7 +49,7 @@ pub struct FileWriter {
 
 enum Writer {
     Points(Box<PointWriter>),
-    Rows(Box<ArrowWriter<File>>),
+    Rows(Box<ArrowWriter<SumWriter<File>>>),
 }
 
 impl FileWriter {
@@ -54,9 +65,9 @@ impl FileWriter {
         limits: Limits,
     ) -> anyhow::Result<Self> {
         let path = layout::new_file(table, project);
-        let tmp = layout::tmp(cache).join(format!("{}.tmp", uuid::Uuid::now_v7().simple()));
-        let file = File::create(&tmp).with_context(|| format!("cannot create {}", tmp.display()))?;
-        let writer = writer_of(table, file, project, limits)?;
+        let tmp = Temporary(layout::tmp(cache).join(format!("{}.tmp", uuid::Uuid::now_v7().simple())));
+        let file = File::create(&tmp.0).with_context(|| format!("cannot create {}", tmp.0.display()))?;
+        let writer = writer_of(table, SumWriter::new(file), project, limits)?;
         let record = FileRecord::new(table, class, path, project);
         Ok(Self {
             cache: cache.to_path_buf(),
@@ -78,7 +89,7 @@ impl FileWriter {
         match &mut self.writer {
             _ if batch.num_rows() == 0 => return Ok(()),
             Writer::Rows(writer) => {
-                let context = || format!("cannot write {}", self.tmp.display());
+                let context = || format!("cannot write {}", self.tmp.0.display());
                 cut_row_group(writer, &mut self.group_key, batch, self.limits).with_context(context)?;
                 writer.write(batch).with_context(context)?;
                 if writer.in_progress_rows() >= self.limits.row_group_rows {
@@ -126,7 +137,7 @@ impl FileWriter {
             widen(&mut self.record.key_bounds, key.to_string());
         }
         points.step.iter().for_each(|step| widen(&mut self.record.step_bounds, *step));
-        writer.append(run_id, key, points).with_context(|| format!("cannot write {}", self.tmp.display()))
+        writer.append(run_id, key, points).with_context(|| format!("cannot write {}", self.tmp.0.display()))
     }
 
     /// Columns given to [`FileWriter::append`] that are written and can be used again, with their key.
@@ -169,7 +180,7 @@ impl FileWriter {
     /// # Errors
     /// When the disk is full.
     pub fn finish(mut self) -> anyhow::Result<FileRecord> {
-        let context = || format!("cannot write {}", self.tmp.display());
+        let context = || format!("cannot write {}", self.tmp.0.display());
         let file = match &mut self.writer {
             Writer::Points(writer) => writer.finish().with_context(context)?,
             Writer::Rows(writer) => {
@@ -177,8 +188,9 @@ impl FileWriter {
                 writer.inner()
             }
         };
-        file.sync_all().with_context(|| format!("cannot sync {}", self.tmp.display()))?;
-        self.record.size_bytes = file.metadata()?.len();
+        file.inner().sync_all().with_context(|| format!("cannot sync {}", self.tmp.0.display()))?;
+        self.record.sums = Arc::new(file.sums());
+        self.record.size_bytes = self.record.sums.size_bytes();
         // Bounds speak for every row of the file, or for none.
         self.record.key_bounds = self.record.key_bounds.filter(|_| !self.has_null_keys).filter(is_short);
         self.record.step_bounds = self.record.step_bounds.filter(|_| !self.has_null_steps);
@@ -188,7 +200,8 @@ impl FileWriter {
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         }
-        std::fs::rename(&self.tmp, &target).with_context(|| format!("cannot create {}", target.display()))?;
+        std::fs::rename(&self.tmp.0, &target)
+            .with_context(|| format!("cannot create {}", target.display()))?;
         if let Some(folder) = target.parent().and_then(|folder| File::open(folder).ok()) {
             // Some file systems cannot sync a folder; the catalog's own sync still orders the commit.
             let _ = folder.sync_all();
@@ -202,7 +215,12 @@ fn is_short(bounds: &(String, String)) -> bool {
     bounds.0.len().max(bounds.1.len()) <= MAX_BOUND_BYTES
 }
 
-fn writer_of(table: Table, file: File, project: Option<&str>, limits: Limits) -> anyhow::Result<Writer> {
+fn writer_of(
+    table: Table,
+    file: SumWriter<File>,
+    project: Option<&str>,
+    limits: Limits,
+) -> anyhow::Result<Writer> {
     let schema = table.stored_schema();
     if table == Table::Metrics {
         let schema = ArrowSchemaConverter::new().convert(&schema)?;
@@ -216,7 +234,7 @@ fn writer_of(table: Table, file: File, project: Option<&str>, limits: Limits) ->
 
 /// Ends a row group where the key changes, once it is large enough to stand alone.
 fn cut_row_group(
-    writer: &mut ArrowWriter<File>,
+    writer: &mut ArrowWriter<SumWriter<File>>,
     key: &mut Option<String>,
     batch: &RecordBatch,
     limits: Limits,

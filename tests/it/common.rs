@@ -7,6 +7,7 @@ use runq::workspace::{Options, Outcome, Quiet, Workspace};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 /// The present of all tests: a day after the logs were copied, so that none of them is still running.
 fn tomorrow_ms() -> i64 {
@@ -33,28 +34,30 @@ pub fn small_limits() -> Limits {
 
 /// A folder of logs that is gone at the end.
 pub struct Project {
-    pub folder: tempfile::TempDir,
+    /// Gone with the project, unless it is that of somebody else.
+    _folder: tempfile::TempDir,
+    root: PathBuf,
     pub limits: Limits,
     pub now_ms: i64,
 }
 
 impl Project {
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        // Marks the root, whatever lies in the folders above.
-        fs::write(folder.path().join("runq.toml"), "").unwrap();
-        Self { folder, limits: small_limits(), now_ms: tomorrow_ms() }
+        Self::at(tempfile::tempdir().unwrap())
     }
 
-    /// An empty one in memory where the system has such a place: for tests that commit much.
+    fn at(folder: tempfile::TempDir) -> Self {
+        // Marks the root, whatever lies in the folders above.
+        let root = folder.path().to_path_buf();
+        fs::write(root.join("runq.toml"), "").unwrap();
+        Self { _folder: folder, root, limits: small_limits(), now_ms: tomorrow_ms() }
+    }
+
+    /// In a file system in memory, where there is one: for tests that write much and need no disk.
     pub fn in_memory() -> Self {
-        let project = Self::empty();
         match tempfile::tempdir_in("/dev/shm") {
-            Ok(folder) => {
-                fs::write(folder.path().join("runq.toml"), "").unwrap();
-                Self { folder, ..project }
-            }
-            Err(_) => project,
+            Ok(folder) => Self::at(folder),
+            Err(_) => Self::empty(),
         }
     }
 
@@ -71,7 +74,7 @@ impl Project {
     }
 
     pub fn root(&self) -> &Path {
-        self.folder.path()
+        &self.root
     }
 
     pub fn write(&self, path: &str, text: impl AsRef<[u8]>) {
@@ -94,6 +97,12 @@ impl Project {
         Workspace::open(options).unwrap()
     }
 
+    /// The same by the clock.
+    pub fn open_now(&self) -> Workspace {
+        let options = Options { root: Some(self.root.clone()), limits: self.limits, ..Options::default() };
+        Workspace::open(options).unwrap()
+    }
+
     pub fn refresh(&self) -> Outcome {
         self.open().refresh(&Quiet).unwrap()
     }
@@ -110,26 +119,30 @@ impl Project {
 
     /// All public tables as text: what must be the same after any way to get there.
     pub fn everything(&self) -> String {
-        let tables = [
-            ("runs", "path, run_id"),
-            ("configs", "run_id, key"),
-            ("summary", "run_id, key"),
-            ("metrics", "run_id, key, step"),
-            ("metrics_raw", "run_id, key, segment, seq, step"),
-            ("texts", "run_id, key, step, text"),
-            ("console", "run_id, line"),
-            ("run_inputs", "run_id, path"),
-        ];
-        let workspace = self.open();
-        let mut all = String::new();
-        for (table, order) in tables {
-            all += &format!("== {table}\n");
-            for row in ask(&workspace, &format!("select * from {table} order by {order}")).unwrap() {
-                all += &format!("{row}\n");
-            }
-        }
-        all
+        everything(&self.open())
     }
+}
+
+/// All public tables as text.
+pub fn everything(workspace: &Workspace) -> String {
+    let tables = [
+        ("runs", "path, run_id"),
+        ("configs", "run_id, key"),
+        ("summary", "run_id, key"),
+        ("metrics", "run_id, key, step"),
+        ("metrics_raw", "run_id, key, segment, seq, step"),
+        ("texts", "run_id, key, step, text"),
+        ("console", "run_id, line"),
+        ("run_inputs", "run_id, path"),
+    ];
+    let mut all = String::new();
+    for (table, order) in tables {
+        all += &format!("== {table}\n");
+        for row in ask(workspace, &format!("select * from {table} order by {order}")).unwrap() {
+            all += &format!("{row}\n");
+        }
+    }
+    all
 }
 
 pub fn text(value: &Value) -> String {
@@ -219,5 +232,54 @@ pub fn copy(from: &Path, to: &Path) {
             let modified = entry.metadata().unwrap().modified().unwrap();
             fs::File::options().append(true).open(&target).unwrap().set_modified(modified).unwrap();
         }
+    }
+}
+
+const CHILD_ROOT: &str = "RUNQ_TEST_CHILD_ROOT";
+
+/// The test binary itself, to run one test as a child over the same logs: limits are no option of
+/// the command.
+pub fn child(project: &Project, test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture"]).env(CHILD_ROOT, project.root());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// In such a child: the project of its parent.
+pub fn is_child() -> Option<Project> {
+    let root = PathBuf::from(std::env::var_os(CHILD_ROOT)?);
+    Some(Project { root, ..Project::empty() })
+}
+
+/// How long the tests of endurance last: a few seconds, or as many as the environment says (`.ci/run`
+/// asks for a minute).
+pub fn seconds(default: u64) -> u64 {
+    std::env::var("RUNQ_TEST_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// Files in the cache that no catalog entry names, and those being written.
+pub fn leftovers(project: &Project) -> Vec<String> {
+    let cache = project.root().join(".runq");
+    let known = project.open().catalog().unwrap().all_paths().unwrap();
+    let relative = |path: &Path| path.strip_prefix(&cache).unwrap().to_str().unwrap().to_string();
+    let files = all_files(&cache).into_iter().map(|path| relative(&path));
+    files.filter(|path| path.contains('/') && !known.contains(path)).collect()
+}
+
+pub fn all_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { all_files(&path) } else { vec![path] }).collect()
+}
+
+/// Numbers without a pattern, the same in every run of a test (xorshift, Marsaglia 2003).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
     }
 }

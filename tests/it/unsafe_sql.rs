@@ -337,8 +337,7 @@ fn harmless_statements_are_answered() {
 }
 
 const TOO_LARGE: &str = "select length(replace(repeat('a', 1000000), 'a', repeat('b', 1000000)))";
-const ENDLESS: &str = "select count(*) from generate_series(1, 1000000) a, generate_series(1, 1000000) b \
-                       where (a.value * b.value) % 7 = 3";
+const ENDLESS: &str = "select a.value from generate_series(1, 1000000) a, generate_series(1, 1000000) b";
 
 #[test]
 fn a_file_is_complete_or_not_there() {
@@ -373,6 +372,7 @@ fn a_reader_who_never_reads_is_not_waited_for() {
 fn a_worker_does_not_outlive_the_one_who_asks() {
     let project = project();
     let file = project.root().join("out.csv");
+    // The file is begun with the first rows.
     let mut child = command(&project, &["-o", file.to_str().unwrap(), "sql", ENDLESS]).spawn().unwrap();
     let files = |folder: &str, begin: &str| {
         let names =

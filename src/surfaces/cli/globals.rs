@@ -73,6 +73,7 @@ impl Globals {
             memory_bytes: self.memory_bytes,
             timeout: self.timeout,
             show_secrets: self.show_secrets,
+            read_only: self.no_refresh,
             ..Options::default()
         }
     }

@@ -27,7 +27,6 @@ use globals::Globals;
 use session::Session;
 use std::ffi::OsString;
 use std::future::Future;
-use std::sync::Arc;
 
 pub(super) use sql::{request, run as run_sql, statement};
 
@@ -122,7 +121,10 @@ fn execute(work: impl Future<Output = Result<u8>>) -> Result<u8> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(work);
+    let result = runtime.block_on(async {
+        hear_of_size_limits();
+        work.await
+    });
     // A refresh that was interrupted ends with the process; any instant is safe for the cache.
     runtime.shutdown_background();
     result
@@ -143,7 +145,7 @@ async fn main(parsed: Parsed) -> Result<u8> {
         Some(workspace) => workspace,
         None => Workspace::open(globals.options())?,
     };
-    let session = Session { workspace: Arc::new(workspace), globals, terminal };
+    let session = Session::new(workspace, globals);
     let answered = match matches.subcommand() {
         Some((name, matches)) => interruptible(command(&session, name, matches)).await,
         None if terminal.is_stdin && terminal.is_stdout && !session.globals.asks_for_data() => {
@@ -153,6 +155,18 @@ async fn main(parsed: Parsed) -> Result<u8> {
     };
     answered.map(|()| 0)
 }
+
+/// A file that grows past a limit of the shell (`ulimit -f`) is an error to tell, not a signal to die of.
+#[cfg(unix)]
+fn hear_of_size_limits() {
+    /// SIGXFSZ on Linux (but for MIPS) and the BSDs, macOS included.
+    const SIZE_LIMIT: i32 = 25;
+    // Listening is enough; where that is not possible the signal ends the process, as it would anyway.
+    let _ = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::from_raw(SIZE_LIMIT));
+}
+
+#[cfg(not(unix))]
+fn hear_of_size_limits() {}
 
 /// Runs to its end or to Ctrl-C.
 pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {

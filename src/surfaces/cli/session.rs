@@ -2,8 +2,9 @@
 
 use super::globals::Globals;
 use super::progress::Bar;
+use super::user_error;
 use crate::engine::canned::{Canned, built_in};
-use crate::error::UserError;
+use crate::error::{Kind, UserError};
 use crate::surfaces::terminal::Terminal;
 use crate::workspace::{Outcome, Workspace};
 use anyhow::{Result, anyhow};
@@ -21,11 +22,36 @@ pub struct Session {
 }
 
 impl Session {
-    /// Looks for changes, unless told not to, and says what could not be read.
+    /// What the workspace notices while it answers goes to stderr.
+    pub fn new(workspace: Workspace, globals: Globals) -> Session {
+        let terminal = globals.terminal();
+        let workspace = workspace.on_note(move |note| terminal.warning(note));
+        Session { workspace: Arc::new(workspace), globals, terminal }
+    }
+
+    /// Looks for changes, unless told not to, and says what could not be read. Where that fails (a
+    /// full disk, a cache of somebody else) and there is an earlier state, that one answers.
     pub async fn refresh(&self) -> Result<Option<Outcome>> {
-        match self.globals.no_refresh {
-            true => Ok(None),
-            false => self.refresh_now().await.map(Some),
+        if self.globals.no_refresh {
+            return Ok(None);
+        }
+        match self.refresh_now().await {
+            Ok(outcome) => Ok(Some(outcome)),
+            Err(error) => self.earlier_state(error).map(|()| None),
+        }
+    }
+
+    /// Says of what time the answer is; the error where there is nothing to answer from.
+    fn earlier_state(&self, error: anyhow::Error) -> Result<()> {
+        let told = user_error(&error);
+        match self.workspace.as_of().filter(|_| told.kind == Kind::Failed) {
+            Some(time) => {
+                let time = time.format("%Y-%m-%d %H:%M:%S UTC");
+                let hint = told.hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+                self.terminal.warning(&format!("{}{hint}; this answer is as of {time}", told.message));
+                Ok(())
+            }
+            None => Err(error),
         }
     }
 

@@ -77,7 +77,10 @@ struct Worker {
 
 impl Worker {
     fn start() -> io::Result<Worker> {
-        let folder = tempfile::Builder::new().prefix(FOLDER_PREFIX).tempdir()?;
+        let mut folder = tempfile::Builder::new();
+        folder.prefix(FOLDER_PREFIX);
+        // Where the disk is full there may be room in memory: the cache still answers.
+        let folder = folder.tempdir().or_else(|error| folder.tempdir_in("/dev/shm").map_err(|_| error))?;
         let (socket, theirs) = UnixStream::pair()?;
         let mut command = Command::new(program()?);
         command.arg0("runq").env(FOLDER_VARIABLE, folder.path()).env("TMPDIR", folder.path());

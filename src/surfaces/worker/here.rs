@@ -7,7 +7,6 @@ use crate::surfaces::cli::session::Session;
 use crate::surfaces::cli::statement;
 use crate::workspace::Workspace;
 use anyhow::Result;
-use std::sync::Arc;
 
 /// Answers itself.
 #[derive(Debug, Default)]
@@ -20,9 +19,7 @@ impl Asker {
     /// When it fails.
     pub async fn ask(&self, request: &Request) -> Result<u8> {
         let globals = request.globals.clone();
-        let terminal = globals.terminal();
-        let workspace = Arc::new(Workspace::open(globals.options())?);
-        let session = Session { workspace, globals, terminal };
+        let session = Session::new(Workspace::open(globals.options())?, globals);
         session.refresh().await?;
         statement(&session, &request.statement, request.max_output_bytes).await.map(|()| 0)
     }

@@ -12,7 +12,6 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -69,7 +68,7 @@ impl Worker {
         let Request { statement: text, max_output_bytes, globals } = request;
         let workspace = match self.session.take() {
             Some(session) => session.workspace,
-            None => Arc::new(Workspace::open(globals.options())?),
+            None => Session::new(Workspace::open(globals.options())?, globals.clone()).workspace,
         };
         let terminal = globals.terminal();
         let session = self.session.insert(Session { workspace, globals, terminal }).clone();

@@ -1,0 +1,195 @@
+//! How changes become rows of the catalog, within one transaction.
+
+use super::catalog::{Changes, HiddenKind, InputRecord};
+use super::damage::Damage;
+use super::rows::RowSet;
+use super::{FileRecord, seal};
+use rusqlite::{Connection, Transaction, params};
+
+/// Applies all changes.
+pub fn apply(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    commit_files(transaction, changes)?;
+    commit_runs(transaction, changes)?;
+    commit_inputs(transaction, changes)?;
+    commit_verdicts(transaction, changes)?;
+    // Any other change makes what the last look saw worthless until the refresh is done.
+    forget_look(transaction)?;
+    if let Some(look) = &changes.look {
+        let mut put = transaction.prepare_cached("insert into look values (1, ?1, ?2)")?;
+        seal::put(&mut put, params![look])?;
+    }
+    put_meta(transaction, "committed_ms", changes.now_ms)?;
+    Ok(())
+}
+
+/// What the last look saw is worthless; the version moves.
+pub fn forget_look(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute("delete from look", [])?;
+    transaction.execute("update meta set value = value + 1 where name = 'version'", []).map(drop)
+}
+
+fn put_meta(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+    let mut put = connection.prepare_cached("insert or replace into meta values (?1, ?2)")?;
+    put.execute(params![name, value.to_string()]).map(drop)
+}
+
+fn commit_files(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    for file in &changes.new_files {
+        insert_file(transaction, file, changes.now_ms)?;
+    }
+    for (file_id, kind, set) in &changes.hidden {
+        put_hidden(transaction, *file_id, *kind, set)?;
+    }
+    for (file_id, run_id) in &changes.left {
+        transaction
+            .prepare_cached("delete from file_run where file_id = ?1 and run_id = ?2")?
+            .execute(params![file_id, run_id])?;
+    }
+    for file_id in &changes.retired {
+        retire(transaction, *file_id, changes.now_ms)?;
+    }
+    if let Some(next) = changes.next_alert_seq {
+        put_meta(transaction, "next_alert_seq", next)?;
+    }
+    Ok(())
+}
+
+fn retire(transaction: &Transaction<'_>, file_id: i64, now_ms: i64) -> anyhow::Result<()> {
+    let sql = "insert or replace into retired select path, id, ?2 from file where id = ?1";
+    let retired = transaction.prepare_cached(sql)?.execute(params![file_id, now_ms])?;
+    if retired != 1 {
+        return Err(Damage::catalog(format!("is damaged (file {file_id} is missing)")).into());
+    }
+    for sql in [
+        "delete from file where id = ?1",
+        "delete from file_run where file_id = ?1",
+        "delete from hidden where file_id = ?1",
+        "delete from damaged where file_id = ?1",
+    ] {
+        transaction.prepare_cached(sql)?.execute([file_id])?;
+    }
+    Ok(())
+}
+
+fn insert_file(transaction: &Transaction<'_>, file: &FileRecord, now_ms: i64) -> anyhow::Result<()> {
+    let (runs, keys) = (file.run_bounds.as_ref(), file.key_bounds.as_ref());
+    let sql = "insert into file values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+    seal::put(
+        &mut *transaction.prepare_cached(sql)?,
+        params![
+            file.id,
+            file.table.name(),
+            file.class.as_str(),
+            file.path,
+            file.project,
+            file.size_bytes.cast_signed(),
+            file.row_count.cast_signed(),
+            runs.map(|bounds| &bounds.0),
+            runs.map(|bounds| &bounds.1),
+            keys.map(|bounds| &bounds.0),
+            keys.map(|bounds| &bounds.1),
+            file.step_bounds.map(|bounds| bounds.0),
+            file.step_bounds.map(|bounds| bounds.1),
+            now_ms,
+            file.sums.to_bytes(),
+        ],
+    )?;
+    let mut member = transaction.prepare_cached("insert into file_run values (?1, ?2)")?;
+    for run_id in &file.runs {
+        member.execute(params![run_id, file.id])?;
+    }
+    put_hidden(transaction, file.id, HiddenKind::Superseded, &file.superseded)?;
+    put_hidden(transaction, file.id, HiddenKind::Dropped, &file.dropped)
+}
+
+fn put_hidden(
+    transaction: &Transaction<'_>,
+    file_id: i64,
+    kind: HiddenKind,
+    set: &RowSet,
+) -> anyhow::Result<()> {
+    if !set.is_empty() {
+        let sql = "insert or replace into hidden values (?1, ?2, ?3, ?4)";
+        seal::put(&mut *transaction.prepare_cached(sql)?, params![file_id, kind.as_str(), set.to_bytes()])?;
+    }
+    Ok(())
+}
+
+fn commit_runs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    for run_id in &changes.gone_runs {
+        transaction.prepare_cached("delete from run where run_id = ?1")?.execute([run_id])?;
+        transaction.prepare_cached("delete from input_run where run_id = ?1")?.execute([run_id])?;
+    }
+    let sql = "insert or replace into run values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let mut put = transaction.prepare_cached(sql)?;
+    for run in &changes.runs {
+        let seal = seal::of(params![run.run_id, run.source, run.identity, run.sub])?;
+        let state_seal = seal::of(params![run.state])?;
+        put.execute(params![run.run_id, run.source, run.identity, run.sub, seal, run.state, state_seal])?;
+    }
+    Ok(())
+}
+
+fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    for (source, identity, path) in &changes.gone_inputs {
+        transaction
+            .prepare_cached("delete from input where path = ?1 and source = ?2 and identity = ?3")?
+            .execute(params![path, source, identity])?;
+        transaction.prepare_cached("delete from problem where path = ?1")?.execute([path])?;
+    }
+    for input in &changes.inputs {
+        put_input(transaction, input)?;
+    }
+    for path in &changes.readable {
+        transaction
+            .prepare_cached("delete from problem where path = ?1 and position = 'file'")?
+            .execute([path])?;
+    }
+    let mut put = transaction.prepare_cached("insert or ignore into problem values (?1, ?2, ?3)")?;
+    for (path, problem) in &changes.problems {
+        put.execute(params![path, problem.position, problem.message])?;
+    }
+    Ok(())
+}
+
+fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Result<()> {
+    let sql = "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)";
+    seal::put(
+        &mut *transaction.prepare_cached(sql)?,
+        params![
+            input.path,
+            input.source,
+            input.identity,
+            input.segment,
+            input.role,
+            input.size_bytes.cast_signed(),
+            input.modified_ns,
+            input.fingerprint,
+            input.offset.cast_signed(),
+            input.state,
+            input.row_count.cast_signed(),
+            input.next_seq,
+            input.problem_count,
+            input.was_at_rest,
+        ],
+    )?;
+    let mut pair = transaction.prepare_cached("insert or ignore into input_run values (?1, ?2)")?;
+    for run_id in &input.runs {
+        pair.execute(params![input.path, run_id])?;
+    }
+    Ok(())
+}
+
+fn commit_verdicts(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    for path in &changes.gone_verdicts {
+        transaction.prepare_cached("delete from verdict where path = ?1")?.execute([path])?;
+    }
+    let mut put =
+        transaction.prepare_cached("insert or replace into verdict values (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    for verdict in &changes.verdicts {
+        let size_bytes = verdict.size_bytes.cast_signed();
+        let values = params![verdict.path, size_bytes, verdict.modified_ns, verdict.source, verdict.text];
+        seal::put(&mut put, values)?;
+    }
+    Ok(())
+}
