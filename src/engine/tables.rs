@@ -22,10 +22,11 @@ use datafusion::datasource::physical_plan::{
     FileGroup, FileScanConfig, FileScanConfigBuilder, ParquetSource,
 };
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::object_store::path::Path;
 use datafusion::parquet::arrow::arrow_reader::RowSelection;
 use datafusion::physical_expr::expressions::col;
 use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
@@ -81,16 +82,19 @@ impl StoredTable {
         Ok(files.into_iter().zip(keep).filter_map(|(file, keep)| keep.then_some(file)).collect())
     }
 
-    fn partitioned(&self, file: &PartFile<'_>) -> PartitionedFile {
+    fn partitioned(&self, file: &PartFile<'_>) -> Result<PartitionedFile> {
         let path = self.snapshot.cache.join(&file.record.path);
-        let mut partitioned =
-            PartitionedFile::new(path.to_string_lossy().into_owned(), file.record.size_bytes)
-                .with_statistics(Arc::new(self.statistics(file)))
-                .with_extension(Stored { path, sums: Arc::clone(&file.record.sums) });
+        // From a text the path would be encoded once more: `%` and `#` in the names of folders stand for themselves.
+        let location =
+            Path::from_absolute_path(&path).map_err(|error| DataFusionError::External(error.into()))?;
+        let mut partitioned = PartitionedFile::new(String::new(), file.record.size_bytes)
+            .with_statistics(Arc::new(self.statistics(file)))
+            .with_extension(Stored { path, sums: Arc::clone(&file.record.sums) });
+        partitioned.object_meta.location = location;
         if let Some(selection) = &file.selection {
             partitioned = partitioned.with_extension(ParquetRowSelection::new(selection.clone()));
         }
-        partitioned
+        Ok(partitioned)
     }
 
     fn statistics(&self, file: &PartFile<'_>) -> Statistics {
@@ -280,7 +284,7 @@ impl TableProvider for StoredTable {
             };
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let files: Vec<PartitionedFile> = files.iter().map(|file| self.partitioned(file)).collect();
+        let files = files.iter().map(|file| self.partitioned(file)).collect::<Result<Vec<_>>>()?;
         let (groups, ordering) = self.groups(files, state.config().target_partitions())?;
         let mut source = ParquetSource::new(self.schema.clone())
             .with_table_parquet_options(state.table_options().parquet.clone())

@@ -334,6 +334,7 @@ impl Work<'_> {
             }
         }
         self.changes.problems = std::mem::take(&mut batch.problems);
+        self.changes.readable = std::mem::take(&mut batch.readable);
         self.changes.next_alert_seq = Some(self.flush.order.next_alert_seq.load(atomic::Ordering::Relaxed));
         Ok(())
     }

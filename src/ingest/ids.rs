@@ -6,6 +6,9 @@ use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// Longest id of a producer that is taken for one.
+const MAX_ID_BYTES: usize = 256;
+
 /// What names a run across refreshes: source, identity of its logs, name inside the log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunKey {
@@ -73,8 +76,8 @@ impl Ids {
         let logs: BTreeMap<(&str, &str), &FoundRun> =
             found.iter().map(|run| ((run.source, run.logs.identity.as_str()), run)).collect();
         let mut producers: BTreeMap<RunKey, Option<String>> = BTreeMap::new();
-        for run in found.iter().filter(|run| run.logs.producer_id.is_some()) {
-            producers.insert(root_key(run), run.logs.producer_id.clone());
+        for (run, id) in found.iter().filter_map(|run| Some((run, producer_id(run, "")?))) {
+            producers.insert(root_key(run), Some(id));
         }
         for key in known.keys() {
             if let Some(run) = logs.get(&(key.source.as_str(), key.identity.as_str())) {
@@ -139,8 +142,10 @@ pub fn root_key(run: &FoundRun) -> RunKey {
     RunKey { source: run.source.to_string(), identity: run.logs.identity.clone(), sub: String::new() }
 }
 
+/// The producer's id, unless it is too long to be one.
 fn producer_id(run: &FoundRun, sub: &str) -> Option<String> {
-    if sub.is_empty() { run.logs.producer_id.clone() } else { Some(sub.to_string()) }
+    let id = if sub.is_empty() { run.logs.producer_id.clone() } else { Some(sub.to_string()) };
+    id.filter(|id| id.len() <= MAX_ID_BYTES)
 }
 
 /// Id for a run that was not known before: the producer's, unless another run bears it.

@@ -5,15 +5,15 @@ use super::plan::{FoundRun, Job, Stat};
 use super::points::Points;
 use super::settle::AxisHint;
 use super::sink::RunSink;
-use super::state::{Config, RunState};
+use super::state::{Config, KeyState, RunState};
 use crate::records::batch::Cell;
-use crate::records::{Axis, Problem};
+use crate::records::{Axis, Problem, UNREADABLE};
 use crate::sources::{InputKind, Log, Resume, RunInput, Sink, Source, sidecar};
 use crate::store::InputRecord;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// A run at work.
@@ -65,6 +65,8 @@ pub struct Batch {
     pub inputs: Vec<InputRecord>,
     /// Problems by path.
     pub problems: Vec<(String, Problem)>,
+    /// Logs that could be read.
+    pub readable: BTreeSet<String>,
     /// Runs whose stored rows are void.
     pub dropped_runs: BTreeSet<String>,
     /// Runs of the catalog that are no more.
@@ -93,7 +95,9 @@ impl Batch {
     /// Number of the group of a metric, and whether its steps are training steps as far as its log has said.
     pub fn group(&mut self, run: usize, key: &str) -> (usize, bool) {
         let state = &self.runs[run].state;
-        self.points.group(run, key, || state.keys.get(key).is_none_or(|key| key.axis == Axis::Step))
+        // What is indexed by arrival was logged at a training step, though always the same.
+        let is_step = |key: &KeyState| key.axis == Axis::Step || key.constant_step.is_some();
+        self.points.group(run, key, || state.keys.get(key).is_none_or(is_step))
     }
 
     /// Notes how far an input was read.
@@ -182,16 +186,27 @@ impl Loader<'_> {
             sink.begin_document();
         }
         let end = if input.kind == InputKind::Document { u64::MAX } else { slice_bytes };
-        let outcome = self.read_log(&path, input, (from.clone(), &known), end, &mut sink);
-        let failed = outcome.is_err();
-        let read = outcome.unwrap_or_else(|error| {
-            // A log that was deleted since it was found is no problem: the next refresh knows.
-            if !is_gone(&error) {
-                sink.problem(Problem { position: "file".into(), message: format!("{error:#}") });
-            }
-            ReadLog { resume: from, read_bytes: 0, done: true, torn: false, fingerprint: String::new() }
+        let begin = from.offset;
+        let read = self.read_log(&path, input, (from.clone(), &known), end, stat, &mut sink);
+        let read = read.unwrap_or_else(|error| ReadLog {
+            resume: from,
+            read_bytes: 0,
+            done: true,
+            torn: false,
+            fingerprint: known,
+            failure: Some(error),
         });
-        sink.finish()?;
+        sink.finish(read.done || read.resume.offset > begin)?;
+        let failed = read.failure.is_some();
+        match read.failure {
+            // A log that was deleted since it was found is no problem: the next refresh knows.
+            Some(error) if is_gone(&error) => {}
+            Some(error) => {
+                let problem = Problem { position: "file".into(), message: format!("{UNREADABLE}{error:#}") };
+                batch.problems.push((input.path.clone(), problem));
+            }
+            None => drop(batch.readable.insert(input.path.clone())),
+        }
         record.offset = read.resume.offset;
         record.state = read.resume.state;
         record.row_count = read.resume.row_count;
@@ -199,6 +214,7 @@ impl Loader<'_> {
         let is_whole = read.done && !failed && !read.torn;
         record.size_bytes = if is_whole { stat.size_bytes } else { record.offset };
         record.modified_ns = if is_whole { stat.modified_ns } else { 0 };
+        record.was_at_rest = stat.is_at_rest;
         if input.kind == InputKind::Log {
             record.fingerprint = read.fingerprint;
         }
@@ -212,30 +228,43 @@ impl Loader<'_> {
         input: &RunInput,
         (from, known): (Resume, &str),
         slice_bytes: u64,
+        stat: Stat,
         sink: &mut dyn Sink,
     ) -> anyhow::Result<ReadLog> {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
-        let before = fingerprint_of(&mut file, size).ok();
+        let before = match fingerprint_of(&mut file, size) {
+            // It shrank.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
+            read => Some(read?),
+        };
         let goes_on =
             from.offset == 0 || fingerprint_of(&mut file, from.offset).ok().as_deref() == Some(known);
         if before.is_none() || !goes_on {
             let fingerprint = String::new();
-            return Ok(ReadLog { resume: from, read_bytes: 0, done: false, torn: true, fingerprint });
+            let (read_bytes, done, torn, failure) = (0, false, true, None);
+            return Ok(ReadLog { resume: from, read_bytes, done, torn, fingerprint, failure });
         }
         let end = from.offset.saturating_add(slice_bytes);
         file.seek(SeekFrom::Start(from.offset))?;
-        let mut bytes = Limited { file, at: from.offset, end, read_bytes: 0, met_end: false };
-        let mut log =
-            Log { path: &input.path, role: &input.role, bytes: &mut bytes, chunk_bytes: self.read_bytes };
+        let is_at_rest = stat.is_at_rest && stat.size_bytes <= end && size == stat.size_bytes;
+        let mut bytes = Limited { file, at: from.offset, end, read_bytes: 0, met_end: false, failure: None };
+        let mut log = Log {
+            path: &input.path,
+            role: &input.role,
+            bytes: &mut bytes,
+            chunk_bytes: self.read_bytes,
+            is_at_rest,
+        };
         let resume = self.source.read(&mut log, from.clone(), sink)?;
         // A reader that stops at damage never sees the end; with the whole rest in view it is done.
         let stuck = resume.offset <= from.offset && bytes.file.metadata()?.len() <= end;
-        let done = bytes.met_end || stuck;
+        let done = bytes.met_end || stuck || bytes.failure.is_some();
         let fingerprint = fingerprint_of(&mut bytes.file, resume.offset).unwrap_or_default();
         // Growth leaves what was there; anything else makes a mix of what was read.
         let torn = fingerprint_of(&mut bytes.file, size).ok() != before;
-        Ok(ReadLog { resume, read_bytes: bytes.read_bytes, done, torn, fingerprint })
+        let failure = bytes.failure.map(anyhow::Error::from);
+        Ok(ReadLog { resume, read_bytes: bytes.read_bytes, done, torn, fingerprint, failure })
     }
 }
 
@@ -248,6 +277,8 @@ struct ReadLog {
     torn: bool,
     /// Up to `resume.offset`.
     fingerprint: String,
+    /// What kept it from more.
+    failure: Option<anyhow::Error>,
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {
@@ -268,19 +299,27 @@ pub fn read_config(path: &Path, name: &str) -> anyhow::Result<(Config, u64)> {
 }
 
 /// A file that ends at a given offset, so that one read call does not run to the end of a large
-/// log: the reader sees a torn tail and says where to go on.
+/// log: the reader sees a torn tail and says where to go on. Where the file cannot be read any further
+/// it ends as well, so that what was read before counts.
 struct Limited {
     file: File,
     at: u64,
     end: u64,
     read_bytes: u64,
     met_end: bool,
+    failure: Option<std::io::Error>,
 }
 
 impl Read for Limited {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let room = usize::try_from(self.end.saturating_sub(self.at)).unwrap_or(usize::MAX).min(buffer.len());
-        let n = self.file.read(&mut buffer[..room])?;
+        let n = match self.file.read(&mut buffer[..room]) {
+            Err(error) if error.kind() != ErrorKind::Interrupted => {
+                self.failure = Some(error);
+                return Ok(0);
+            }
+            read => read?,
+        };
         if room > 0 && n == 0 {
             self.met_end = true;
         }

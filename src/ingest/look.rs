@@ -3,6 +3,7 @@
 use super::Progress;
 use super::known::Known;
 use super::load;
+use crate::records::UNREADABLE;
 use crate::sources::discover::{self, Discovery, Remembered};
 use crate::sources::tree::{self, Tree, Walked};
 use crate::sources::{HEAD_BYTES, Verdict};
@@ -10,6 +11,7 @@ use crate::store::{Catalog, Changes, InputRecord, VerdictRecord};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// One look at a root: what is remembered of it, and which files were found to begin as they did.
@@ -59,7 +61,7 @@ impl FirstLook {
         let is_known = before.is_some();
         let before = before.unwrap_or_default();
         let walked = tree::walk(root, settings, &before, &mut |found| progress.scanning(found))?;
-        let is_unchanged = is_known && walked.warnings.is_empty() && walked.tree == before;
+        let is_unchanged = is_known && is_complete(&walked) && walked.tree == before;
         let is_worth_keeping = !is_unchanged || walked.tree.is_more_settled(&before);
         Ok(Self { walked, is_unchanged, is_worth_keeping, settings: words })
     }
@@ -69,12 +71,17 @@ impl FirstLook {
     /// # Errors
     /// Never in practice: encoding in memory.
     pub fn memory(&self) -> anyhow::Result<Option<Vec<u8>>> {
-        if !self.walked.warnings.is_empty() {
+        if !is_complete(&self.walked) {
             return Ok(None);
         }
         let memory = Memory { settings: self.settings.clone(), tree: self.walked.tree.clone() };
         Ok(Some(postcard::to_stdvec(&memory)?))
     }
+}
+
+/// Whether nothing was passed over.
+fn is_complete(walked: &Walked) -> bool {
+    walked.warnings.is_empty() && walked.unreadable.is_empty()
 }
 
 /// Everything but the files that a look depends on.
@@ -109,9 +116,12 @@ impl Look {
         catalog: &dyn Catalog,
         now_ms: i64,
     ) -> anyhow::Result<Discovery> {
-        let discovery = discover::discover(walked, settings, self);
+        let mut discovery = discover::discover(walked, settings, self);
         let new = discovery.judged.iter().filter(|judged| !judged.is_remembered).map(verdict_record);
-        let verdicts = new.filter(|verdict| self.verdicts.get(&verdict.path) != Some(verdict)).collect();
+        let verdicts: Vec<VerdictRecord> =
+            new.filter(|verdict| self.verdicts.get(&verdict.path) != Some(verdict)).collect();
+        let unreadable = verdicts.iter().filter(|verdict| verdict.text.starts_with(UNREADABLE));
+        discovery.warnings.extend(unreadable.map(|verdict| format!("{}: {}", verdict.path, verdict.text)));
         let there: BTreeSet<&str> = discovery.judged.iter().map(|judged| judged.path.as_str()).collect();
         let gone_verdicts =
             self.verdicts.keys().filter(|path| !there.contains(path.as_str())).cloned().collect();
@@ -122,13 +132,15 @@ impl Look {
         Ok(discovery)
     }
 
-    /// Whether what was read of a file still stands in it. Each file is looked at once.
+    /// Whether what was read of a file still stands in it, as far as can be told: a file that cannot be
+    /// read keeps what was read of it. Each file is looked at once.
     pub fn same_start(&self, record: &InputRecord) -> bool {
         let look = || load::fingerprint(&self.base.join(&record.path), record.offset);
         let mut starts = self.starts.borrow_mut();
-        *starts
-            .entry(record.path.clone())
-            .or_insert_with(|| look().is_ok_and(|now| now == record.fingerprint))
+        *starts.entry(record.path.clone()).or_insert_with(|| match look() {
+            Ok(now) => now == record.fingerprint,
+            Err(error) => !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof),
+        })
     }
 }
 
@@ -136,7 +148,7 @@ impl discover::Memory for Look {
     /// That a file is a log holds while it grows, once its head was seen whole; that it is something
     /// else, while it is as it was.
     fn recall(&self, path: &str, stat: &discover::Stat) -> Option<Remembered> {
-        let known = self.verdicts.get(path)?;
+        let known = self.verdicts.get(path).filter(|known| !known.text.starts_with(UNREADABLE))?;
         let same = known.size_bytes == stat.size_bytes && known.modified_ns == stat.modified_ns;
         let grown = || {
             let head_was_whole = known.size_bytes >= HEAD_BYTES as u64 && stat.size_bytes >= known.size_bytes;

@@ -28,6 +28,9 @@ use std::path::Path;
 /// three are not needed; what is left is marked in the catalog and read by the next refresh.
 const MAX_PASSES: usize = 5;
 
+/// A file that did not change for so long is at rest: 10 minutes.
+const REST_MS: i64 = 10 * 60_000;
+
 /// Told how a refresh goes on; all methods have empty defaults.
 pub trait Progress: Sync {
     /// `found` entries were looked at so far.
@@ -109,7 +112,7 @@ impl Refresh<'_> {
         let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
         let stats: BTreeMap<String, Stat> =
-            discovery.stats.iter().map(|(path, stat)| (path.clone(), stat_of(stat))).collect();
+            discovery.stats.iter().map(|(path, stat)| (path.clone(), self.stat_of(stat))).collect();
         let found: Vec<FoundRun> = discovery.found.into_iter().flat_map(found_runs).collect();
         // Each pass reads what the one before found out: ids that clash, metrics without steps.
         let mut again = Again::default();
@@ -121,6 +124,11 @@ impl Refresh<'_> {
             look.known = Known::load(self.catalog)?;
         }
         Ok(false)
+    }
+
+    fn stat_of(&self, stat: &discover::Stat) -> Stat {
+        let is_at_rest = self.now_ms.saturating_sub(stat.modified_ns / 1_000_000) > REST_MS;
+        Stat { size_bytes: stat.size_bytes, modified_ns: stat.modified_ns, is_at_rest }
     }
 
     /// Keeps what was seen for the next look, now that the tables hold it all.
@@ -143,10 +151,6 @@ impl Refresh<'_> {
         }
         Ok(())
     }
-}
-
-fn stat_of(stat: &discover::Stat) -> Stat {
-    Stat { size_bytes: stat.size_bytes, modified_ns: stat.modified_ns }
 }
 
 fn found_runs(found: discover::Found) -> impl Iterator<Item = FoundRun> {

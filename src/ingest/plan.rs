@@ -13,6 +13,8 @@ pub struct Stat {
     pub size_bytes: u64,
     /// Time of the last change, nanoseconds since 1970.
     pub modified_ns: i64,
+    /// Whether nobody has written to it for a while.
+    pub is_at_rest: bool,
 }
 
 /// A log with what was seen of its files.
@@ -135,6 +137,12 @@ fn change(
     let moved = stat.size_bytes != record.size_bytes || stat.modified_ns != record.modified_ns;
     match input.kind {
         _ if input.segment != record.segment || input.role != record.role => Change::Rewritten,
+        // What stands at its end without a line end may be taken for whole now.
+        InputKind::Log
+            if !moved && stat.is_at_rest && !record.was_at_rest && record.offset < stat.size_bytes =>
+        {
+            Change::Grown
+        }
         _ if !moved => Change::None,
         InputKind::Document => Change::Document,
         InputKind::Log if stat.size_bytes <= record.size_bytes && stat.size_bytes < record.offset => {
@@ -189,7 +197,8 @@ mod tests {
         let stats = now
             .iter()
             .map(|(p, _, size_bytes, modified_ns)| {
-                (p.to_string(), Stat { size_bytes: *size_bytes, modified_ns: *modified_ns })
+                let (size_bytes, modified_ns) = (*size_bytes, *modified_ns);
+                (p.to_string(), Stat { size_bytes, modified_ns, is_at_rest: false })
             })
             .collect();
         let runs = vec![found(now.iter().map(|(p, s, ..)| input(p, *s)).collect())];

@@ -104,9 +104,10 @@ fn number(rows: &mut Columns, steps: &Steps, state: &mut KeyState) {
 }
 
 /// A rewind tells steps as they were logged. Where points are indexed by arrival it takes back all
-/// of them or none, by the one step at which they were logged.
+/// of them or none, by the one step at which they were logged; counters of the producer are no steps.
 pub fn rewind_of(state: &KeyState, from_step: i64) -> Option<i64> {
     match state.constant_step {
+        None if state.axis == Axis::Index => None,
         None => Some(from_step),
         Some(step) => (from_step <= step).then_some(i64::MIN),
     }

@@ -87,8 +87,9 @@ impl<'a, 'b> RunSink<'a, 'b> {
     }
 
     fn open_run(&mut self) -> anyhow::Result<usize> {
-        if let Some(index) = self.open.get(&self.sub) {
-            return Ok(*index);
+        if let Some(index) = self.open.get(&self.sub).copied() {
+            self.turn_to(index);
+            return Ok(index);
         }
         let found = &self.loader.job.run;
         let key = RunKey {
@@ -115,14 +116,13 @@ impl<'a, 'b> RunSink<'a, 'b> {
         let run = &mut self.batch.runs[index];
         let state = &mut run.state;
         if self.begins && self.document.is_none() && self.segment > 0 && state.segment_count > 0 {
-            state.facts.end = None;
-            state.facts.exit_code = None;
-            state.facts.state_detail = None;
+            state.facts.forget_end();
         }
-        if self.document.is_none() {
-            let restarts = state.restarts.get(&self.input.path).copied().unwrap_or_default();
-            self.segment = self.input.segment + restarts;
-            state.segment_count = state.segment_count.max(self.segment + 1);
+        self.turn_to(index);
+        let run = &mut self.batch.runs[index];
+        if run.state.in_turn && !self.begins && self.segment + 1 < run.state.segment_count {
+            // What later starts made of this one (their steps, the last word on a name) is void.
+            self.batch.reread.insert(run.key.clone(), run.state.hints.clone());
         }
         run.apply(&self.loader.configs);
         let state = &mut run.state;
@@ -130,6 +130,24 @@ impl<'a, 'b> RunSink<'a, 'b> {
         state.modified = Some(state.modified.map_or(modified, |known| known.max(modified)));
         if !self.record.runs.contains(&run.run_id) {
             self.record.runs.push(run.run_id.clone());
+        }
+    }
+
+    /// Each run of the log has starts and a clock of its own.
+    fn turn_to(&mut self, index: usize) {
+        self.last_time = None;
+        if self.document.is_none() {
+            let state = &mut self.batch.runs[index].state;
+            let restarts = state.restarts.get(&self.input.path).copied().unwrap_or_default();
+            self.segment = self.input.segment + restarts;
+            state.segment_count = state.segment_count.max(self.segment + 1);
+        }
+    }
+
+    fn note_time(&mut self, index: usize, time: Option<TimeMs>) {
+        if let Some(time) = time.filter(|time| Some(*time) != self.last_time) {
+            self.last_time = Some(time);
+            self.batch.runs[index].state.note_time(time);
         }
     }
 
@@ -175,11 +193,8 @@ impl<'a, 'b> RunSink<'a, 'b> {
         let step = if is_training { point.step.saturating_add(self.shift()) } else { point.step };
         let seq = self.record.next_seq;
         self.record.next_seq += 1;
+        self.note_time(index, point.time);
         let state = &mut self.batch.runs[index].state;
-        if let Some(time) = point.time.filter(|time| Some(*time) != self.last_time) {
-            self.last_time = Some(time);
-            state.note_time(time);
-        }
         if is_training && !internal {
             state.train_step = state.train_step.max(Some(step));
         }
@@ -188,13 +203,14 @@ impl<'a, 'b> RunSink<'a, 'b> {
         self.batch.points.push(group, internal, row);
     }
 
-    /// Ends the input.
+    /// Ends the reading; `is_over` unless it stopped before the first record, for want of bytes.
     ///
     /// # Errors
     /// When the state of a run could not be loaded.
-    pub fn finish(mut self) -> anyhow::Result<()> {
-        // A log that said nothing yet is still a run (an event file with only its header).
-        if self.record.runs.is_empty() && self.failed.is_none() {
+    pub fn finish(mut self, is_over: bool) -> anyhow::Result<()> {
+        // A log that said nothing yet is still a run (an event file with only its header), and one that
+        // said nothing new was still written to.
+        if is_over && self.record.runs.len() <= 1 && self.failed.is_none() {
             self.index();
         }
         self.failed.map_or(Ok(()), Err)
@@ -261,13 +277,14 @@ impl Sink for RunSink<'_, '_> {
 
     fn final_value(&mut self, key: &str, value: Option<f64>) {
         if let Some(run) = self.active() {
-            run.state.key(key).final_value = value;
+            run.state.set_final(key, value);
         }
     }
 
     fn text(&mut self, text: Text) {
         let step = text.step.map(|step| step.saturating_add(self.shift()));
         let Some(index) = self.index() else { return };
+        self.note_time(index, text.time);
         let row = vec![
             self.batch.runs[index].run_id.clone().into(),
             text.key.into(),
@@ -281,6 +298,7 @@ impl Sink for RunSink<'_, '_> {
     fn alert(&mut self, alert: Alert) {
         let step = alert.step.map(|step| step.saturating_add(self.shift()));
         let Some(index) = self.index() else { return };
+        self.note_time(index, alert.time);
         let run = &mut self.batch.runs[index];
         run.state.alert_count += 1;
         let row = vec![
@@ -307,6 +325,7 @@ impl Sink for RunSink<'_, '_> {
 
     fn console(&mut self, line: ConsoleLine) {
         let Some(index) = self.index() else { return };
+        self.note_time(index, line.time);
         let run = &mut self.batch.runs[index];
         run.state.console_lines += 1;
         let row = vec![
@@ -327,7 +346,7 @@ impl Sink for RunSink<'_, '_> {
             *restarts += 1;
             let now = segment + *restarts;
             run.state.segment_count = run.state.segment_count.max(now + 1);
-            run.state.facts.end = None;
+            run.state.facts.forget_end();
             self.segment = now;
             self.shift = None;
         }
@@ -344,6 +363,9 @@ impl Sink for RunSink<'_, '_> {
 
     fn continue_from_zero(&mut self) {
         self.may_shift = true;
+        if let Some(run) = self.active() {
+            run.state.in_turn = true;
+        }
     }
 
     fn problem(&mut self, problem: Problem) {

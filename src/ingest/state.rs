@@ -21,6 +21,8 @@ pub struct RunState {
     pub keys: BTreeMap<String, KeyState>,
     /// Starts so far.
     pub segment_count: i32,
+    /// Whether each start begins when the one before has ended.
+    pub in_turn: bool,
     /// Segment and shift of its steps, where a start at 0 continues the run.
     pub shifts: BTreeMap<i32, i64>,
     /// Largest step that counts, for the column `last_step`.
@@ -29,12 +31,10 @@ pub struct RunState {
     pub train_step: Option<i64>,
     /// Points taken back: (segment, arrival, from step).
     pub rewinds: Vec<Rewind>,
-    /// Earliest and latest time a point was logged.
+    /// Earliest time logged: of a point, a text, an alert or a printed line.
     pub first_time: Option<TimeMs>,
-    /// Latest time a point was logged.
-    pub last_time: Option<TimeMs>,
-    /// The last gaps between times logged, milliseconds, newest last, at most [`GAPS`].
-    pub gaps_ms: VecDeque<i64>,
+    /// The latest times logged, ascending; the last [`GAPS`] gaps lie between them.
+    pub last_times: VecDeque<TimeMs>,
     /// Latest change of a file, for logs without times.
     pub modified: Option<TimeMs>,
     /// Lines of console so far.
@@ -127,7 +127,16 @@ pub struct Stats {
     pub mean: f64,
     /// Sum of squared deviations of the finite values (Welford 1962).
     pub m2: f64,
+    /// Whether mean and squares are those of values times [`SHRINK`]: some were so large that their
+    /// squares, or their difference to others, would be no numbers.
+    pub is_shrunk: bool,
 }
+
+/// Values beyond this are shrunk.
+const HUGE: f64 = 1e150;
+
+/// 2 to the power of -600: exact, and brings every square into range.
+const SHRINK: f64 = 2.409919865102884e-181;
 
 impl Stats {
     /// Adds a point whose step is larger than all before.
@@ -150,10 +159,20 @@ impl Stats {
         if self.max.is_none_or(|(_, max)| value > max) {
             self.max = Some((step, value));
         }
-        let difference = value - *self.pivot.get_or_insert(value);
+        if value.abs() > HUGE && !self.is_shrunk {
+            self.is_shrunk = true;
+            self.mean *= SHRINK;
+            self.m2 = self.m2 * SHRINK * SHRINK;
+        }
+        let pivot = *self.pivot.get_or_insert(value);
+        let difference = value * self.scale() - pivot * self.scale();
         let delta = difference - self.mean;
         self.mean += delta / self.finite_count() as f64;
         self.m2 += delta * (difference - self.mean);
+    }
+
+    fn scale(&self) -> f64 {
+        if self.is_shrunk { SHRINK } else { 1.0 }
     }
 
     fn finite_count(&self) -> i64 {
@@ -162,13 +181,13 @@ impl Stats {
 
     /// Mean of the finite values.
     pub fn mean(&self) -> Option<f64> {
-        self.pivot.map(|pivot| pivot + self.mean)
+        self.pivot.map(|pivot| (pivot * self.scale() + self.mean) / self.scale())
     }
 
     /// Sample standard deviation of the finite values; needs two.
     pub fn std(&self) -> Option<f64> {
         let n = self.finite_count();
-        (n > 1).then(|| (self.m2 / (n - 1) as f64).sqrt())
+        (n > 1).then(|| (self.m2 / (n - 1) as f64).sqrt() / self.scale())
     }
 }
 
@@ -231,26 +250,38 @@ impl RunState {
         self.all_config().iter().find_map(|(key, (_, number))| planned_steps(key, *number))
     }
 
+    /// Sets a final value, or removes it with what is nested under it.
+    pub fn set_final(&mut self, key: &str, value: Option<f64>) {
+        if value.is_none() {
+            let nested = format!("{key}.");
+            let below =
+                self.keys.range_mut(nested.clone()..).take_while(|(name, _)| name.starts_with(&nested));
+            below.for_each(|(_, state)| state.final_value = None);
+        }
+        self.key(key).final_value = value;
+    }
+
     /// Removes a hyperparameter and what is nested under it.
     pub fn remove_config(&mut self, key: &str) {
         let nested = format!("{key}.");
         self.config.retain(|name, _| name != key && !name.starts_with(&nested));
     }
 
-    /// Notes that a point was logged at `time`.
+    /// Notes that something was logged at `time`. The order of the calls does not count: logs of
+    /// several writers grow in turns.
     pub fn note_time(&mut self, time: TimeMs) {
         self.first_time = Some(self.first_time.map_or(time, |first| first.min(time)));
-        match self.last_time {
-            Some(last) if time <= last => return,
-            Some(last) => {
-                self.gaps_ms.push_back(time - last);
-                if self.gaps_ms.len() > GAPS {
-                    self.gaps_ms.pop_front();
+        match self.last_times.back() {
+            Some(last) if time <= *last => {
+                if let Err(at) = self.last_times.binary_search(&time) {
+                    self.last_times.insert(at, time);
                 }
             }
-            None => {}
+            _ => self.last_times.push_back(time),
         }
-        self.last_time = Some(time);
+        if self.last_times.len() > GAPS + 1 {
+            self.last_times.pop_front();
+        }
     }
 
     /// Rows of `configs` for this run.
@@ -322,7 +353,7 @@ pub struct RunPlace<'a> {
 pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
     let facts = &state.facts;
     let created_at = facts.created_at.or(state.first_time);
-    let logged_at = state.last_time.max(facts.updated_at);
+    let logged_at = state.last_times.back().copied().max(facts.updated_at);
     // File times count only where a log has none.
     let updated_at = logged_at.or(state.modified);
     let told_s = (!state.durations_s.is_empty()).then(|| state.durations_s.values().sum());
@@ -338,7 +369,7 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
         facts.end.map(crate::records::End::as_str).into(),
         place.writes_ends.into(),
         time_cell(updated_at),
-        silence_limit_ms(&state.gaps_ms).into(),
+        silence_limit_ms(&state.last_times).into(),
         facts.state_detail.clone().into(),
         facts.exit_code.map(i64::from).into(),
         time_cell(created_at),
@@ -372,6 +403,7 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
 
 /// How long a run may be silent and still be running: 10 minutes, or three times the longest of
 /// its last gaps.
-fn silence_limit_ms(gaps_ms: &VecDeque<i64>) -> i64 {
-    gaps_ms.iter().max().map_or(0, |gap| gap * 3).max(10 * 60_000)
+fn silence_limit_ms(times: &VecDeque<TimeMs>) -> i64 {
+    let gaps = times.iter().zip(times.iter().skip(1)).map(|(earlier, later)| later.saturating_sub(*earlier));
+    gaps.max().map_or(0, |gap| gap.saturating_mul(3)).max(10 * 60_000)
 }

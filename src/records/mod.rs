@@ -91,9 +91,19 @@ macro_rules! take_newer {
 }
 
 impl RunFacts {
-    /// Overwrites what `newer` knows.
+    /// Takes back what was said of an end: the run goes on.
+    pub fn forget_end(&mut self) {
+        self.end = None;
+        self.state_detail = None;
+        self.exit_code = None;
+    }
+
+    /// Overwrites what `newer` knows. Word and exit code of an end belong to it: a later end has its own.
     pub fn merge(&mut self, newer: RunFacts) {
         let old = self;
+        if newer.end.is_some() {
+            old.forget_end();
+        }
         take_newer!(
             old,
             newer,
@@ -277,6 +287,9 @@ impl Axis {
         }
     }
 }
+
+/// What is said of a file or folder that cannot be looked into begins so.
+pub const UNREADABLE: &str = "cannot read: ";
 
 /// Something that could not be read; it never stops the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]

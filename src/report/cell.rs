@@ -229,9 +229,9 @@ pub fn write_json_text(text: &str, out: &mut String) {
     let quoted = serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned());
     for c in quoted.chars() {
         match is_unsafe(c) {
-            true => {
-                let _ = write!(out, "\\u{:04x}", u32::from(c));
-            }
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                let _ = write!(out, "\\u{unit:04x}");
+            }),
             false => out.push(c),
         }
     }
@@ -339,9 +339,16 @@ fn write_time(ticks: i64, unit: &TimeUnit, utc: bool, form: Form, out: &mut Stri
     }
 }
 
-/// Whether a terminal could take the character for a command, or show text in another order.
+/// Most characters of a text that people are shown; the other formats hold all of it.
+pub const SHOWN_CHARS: usize = 500;
+
+/// Whether a terminal could take the character for a command, show text in another order, or show
+/// nothing where there is something. The joiners U+200C and U+200D are left: scripts and emoji need them.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
+        || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
+        || matches!(c, '\u{e0000}'..='\u{e007f}')
 }
 
 /// The text without anything a terminal obeys. Line ends and tabs become spaces.
@@ -353,6 +360,17 @@ pub fn one_line(text: &str) -> String {
             c => c,
         })
         .collect()
+}
+
+/// One harmless line of at most [`SHOWN_CHARS`] characters; where more was cut off, it ends in `…`.
+pub fn for_people(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS) {
+        None => one_line(text),
+        Some(_) => {
+            let end = text.char_indices().nth(SHOWN_CHARS - 1).map_or(0, |(end, _)| end);
+            format!("{}…", one_line(&text[..end]))
+        }
+    }
 }
 
 /// The text without anything a terminal obeys but line ends and tabs.
@@ -472,9 +490,21 @@ mod tests {
     fn terminals_get_no_commands() {
         assert_eq!(one_line("a\x1b[31mb\nc\u{9b}d\u{202e}"), "a\u{fffd}[31mb c\u{fffd}d\u{fffd}");
         assert_eq!(harmless("a\r\nb\x07"), "a\u{fffd}\nb\u{fffd}");
+        assert_eq!(
+            one_line("a\u{200b}\u{feff}\u{2066}\u{e0041}👩\u{200d}🔬"),
+            "a\u{fffd}\u{fffd}\u{fffd}\u{fffd}👩\u{200d}🔬"
+        );
+        let text = "a\x1b\u{9b}\"\u{202e}\u{e0041}";
         let mut json = String::new();
-        write_json_text("a\x1b\u{9b}\"", &mut json);
-        assert_eq!(json, r#""a\u001b\u009b\"""#);
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), "a\x1b\u{9b}\"");
+        write_json_text(text, &mut json);
+        assert_eq!(json, r#""a\u001b\u009b\"\u202e\udb40\udc41""#);
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+    }
+
+    #[test]
+    fn people_see_the_beginning_of_a_long_text() {
+        assert_eq!(for_people(&"é".repeat(SHOWN_CHARS)), "é".repeat(SHOWN_CHARS));
+        let long = for_people(&"é".repeat(1 << 20));
+        assert_eq!((long.chars().count(), long.chars().last()), (SHOWN_CHARS, Some('…')));
     }
 }

@@ -1,7 +1,7 @@
 //! A Markdown table, unpadded.
 
 use super::Render;
-use super::cell::{Cells, Form, is_number, one_line};
+use super::cell::{Cells, Form, for_people, is_number};
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -50,6 +50,14 @@ fn line(cells: impl Iterator<Item = String>) -> String {
     format!("| {} |", cells.collect::<Vec<_>>().join(" | "))
 }
 
+/// Text that stays text: no end of the cell, no code, no HTML, no link and no image.
 fn escaped(text: &str) -> String {
-    one_line(text).replace('\\', "\\\\").replace('|', "\\|")
+    let mut escaped = String::with_capacity(text.len());
+    for c in for_people(text).chars() {
+        if "\\|`<[".contains(c) {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
 }

@@ -1,6 +1,6 @@
 //! A row set on its side: one line a column. For rows too wide to read across.
 
-use super::cell::{Cells, Form, one_line};
+use super::cell::{Cells, Form, for_people};
 use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
@@ -26,7 +26,7 @@ pub fn facts(batch: &RecordBatch) -> Result<Vec<(String, String)>> {
         let mut text = String::new();
         Cells::of(&column.slice(0, 1))?.write_text(0, Form::Short, &mut text);
         if !text.is_empty() && text != "[]" {
-            facts.push((one_line(field.name()), one_line(&text)));
+            facts.push((for_people(field.name()), for_people(&text)));
         }
     }
     Ok(facts)

@@ -1,6 +1,6 @@
 //! A table for people: numbers to the right and never cut, text wrapped where it must.
 
-use super::cell::{Cells, Form, is_number, one_line};
+use super::cell::{Cells, Form, for_people, is_number};
 use super::{Render, Style, record};
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
@@ -96,7 +96,7 @@ pub fn write_facts(facts: &[(String, String)], style: Style, out: Out<'_>) -> Re
 fn short(cells: &Cells, row: usize) -> String {
     let mut text = String::new();
     cells.write_text(row, Form::Short, &mut text);
-    one_line(&text)
+    for_people(&text)
 }
 
 /// Indices of the leading columns that fit, at least one.
@@ -119,7 +119,7 @@ fn shown_columns(schema: &SchemaRef, rows: &[Vec<String>], width: Option<u16>) -
 }
 
 fn hidden_names(schema: &SchemaRef, shown: &[usize]) -> Vec<String> {
-    schema.fields().iter().skip(shown.len()).map(|field| one_line(field.name())).collect()
+    schema.fields().iter().skip(shown.len()).map(|field| for_people(field.name())).collect()
 }
 
 fn drawn(schema: &SchemaRef, rows: &[Vec<String>], shown: &[usize], style: Style) -> comfy_table::Table {
@@ -131,7 +131,7 @@ fn drawn(schema: &SchemaRef, rows: &[Vec<String>], shown: &[usize], style: Style
         table.enforce_styling();
     }
     table.set_header(shown.iter().map(|index| {
-        let cell = Cell::new(one_line(schema.field(*index).name()));
+        let cell = Cell::new(for_people(schema.field(*index).name()));
         if style.colour { cell.add_attribute(Attribute::Bold) } else { cell }
     }));
     for row in rows {

@@ -119,7 +119,7 @@ fn markdown_escapes_bars() {
 | run_id | step | value | ok | at | tags |
 | --- | ---: | ---: | --- | --- | --- |
 | x\\|1 | 1 | 0.123457 | true | 2026-11-20 17:51:06 | a, b,c |
-| y \u{fffd}[2J |  | NaN |  |  |  |
+| y \u{fffd}\\[2J |  | NaN |  |  |  |
 |  | -30 | -Infinity | false | 1970-01-01 00:00:00 |  |
 ";
     assert_eq!(text(Format::Md, &answer()), want);

@@ -30,6 +30,15 @@ struct State {
     delimiter: u8,
     /// Whether long rows were told already.
     told_long: bool,
+    open: Option<Open>,
+}
+
+/// The last row of a file at rest, taken although its line has no end.
+#[derive(Serialize, Deserialize)]
+struct Open {
+    line: String,
+    /// What is remembered of the rows with this one.
+    rows: String,
 }
 
 impl Source for Csv {
@@ -50,14 +59,18 @@ impl Source for Csv {
     }
 
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
-        let state: State = serde_json::from_str(&from.state).unwrap_or_default();
+        let mut state: State = serde_json::from_str(&from.state).unwrap_or_default();
+        let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
+        let mut count = from.row_count;
+        if !settle_open(&mut state, &mut count, &mut lines, log.is_at_rest)? {
+            return Ok(from);
+        }
         let mut rows = Tracker::load(&state.rows, sink);
         rows.expect_no_config();
         if is_samples(log.path) {
             rows.set_unit(Axis::Samples);
         }
-        let mut reader = Reader { state, rows, sink, count: from.row_count };
-        let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
+        let mut reader = Reader { state, rows, sink, count };
         while let Some(line) = lines.peek()?.filter(|line| line.ended) {
             reader.count += 1;
             if line.too_long {
@@ -67,10 +80,37 @@ impl Source for Csv {
             }
             lines.pass();
         }
-        let state = State { rows: reader.rows.save(), ..reader.state };
-        let state = serde_json::to_string(&state)?;
+        reader.state.rows = std::mem::take(&mut reader.rows).save();
+        if let Some(line) = lines.peek()?.filter(|line| log.is_at_rest && !line.too_long) {
+            reader.open_line(line.bytes);
+        }
+        let state = serde_json::to_string(&reader.state)?;
         Ok(Resume { offset: lines.offset(), state, row_count: reader.count })
     }
+}
+
+/// Goes on behind a row that was taken before its line had an end; false while nothing more is known
+/// of it. A line that turned out to be longer is read again: what it says now takes the place of
+/// what it said.
+fn settle_open(
+    state: &mut State,
+    count: &mut u64,
+    lines: &mut Lines<'_>,
+    is_at_rest: bool,
+) -> std::io::Result<bool> {
+    let Some(open) = state.open.take() else { return Ok(true) };
+    let Some(line) = lines.peek()? else { return Ok(false) };
+    let is_same = text_of(line.bytes) == open.line;
+    if !line.ended && (is_same || !is_at_rest) {
+        return Ok(false);
+    }
+    if is_same {
+        state.rows = open.rows;
+        lines.pass();
+    } else {
+        *count = count.saturating_sub(1);
+    }
+    Ok(true)
 }
 
 struct Reader<'s> {
@@ -103,7 +143,23 @@ impl Reader<'_> {
             self.state.told_long = true;
             self.problem(&format!("more cells than the {width} of the header"));
         }
-        self.rows.row(&row_of(&self.state.header, &cells), self.sink);
+        if let Err(message) = self.rows.row(&row_of(&self.state.header, &cells), self.sink) {
+            self.problem(message);
+        }
+    }
+
+    /// Takes a line without end that has a cell for each column.
+    fn open_line(&mut self, line: &[u8]) {
+        let text = text_of(line);
+        let width = self.state.header.len();
+        if width == 0 || text.starts_with('#') || cells(&text, self.state.delimiter, width).len() < width {
+            return;
+        }
+        self.rows = Tracker::load(&self.state.rows, self.sink);
+        self.count += 1;
+        self.line(line);
+        let rows = std::mem::take(&mut self.rows).save();
+        self.state.open = Some(Open { line: text.into_owned(), rows });
     }
 
     fn problem(&mut self, message: &str) {
@@ -344,6 +400,42 @@ mod tests {
                 assert_eq!(pieces, whole, "cut at {cut}");
             }
         }
+    }
+
+    #[test]
+    fn the_last_line_of_a_file_at_rest_needs_no_end() {
+        let read = |text: &str, is_at_rest, from: Resume, sink: &mut Memory| {
+            let mut bytes = std::io::Cursor::new(text);
+            bytes.set_position(from.offset);
+            let mut log = Log { path: "a.csv", role: "", bytes: &mut bytes, chunk_bytes: 3, is_at_rest };
+            Csv.read(&mut log, from, sink).unwrap()
+        };
+        let text = "step,note,loss\n1,x,2\n2,y,0.5";
+        let mut growing = Memory::default();
+        let early = read(text, false, Resume::default(), &mut growing);
+        assert_eq!(growing.line("loss"), [(1, 2.0)]);
+        let resting = read(text, true, early, &mut growing);
+        assert_eq!((growing.line("loss"), resting.row_count), (vec![(1, 2.0), (2, 0.5)], 3));
+        for is_at_rest in [false, true] {
+            assert_eq!(read(text, is_at_rest, resting.clone(), &mut growing), resting, "nothing new");
+        }
+        for (more, line) in [
+            ("\n3,y,1\n", vec![(1, 2.0), (2, 0.5), (3, 1.0)]),
+            ("\r\n3,y,1\n", vec![(1, 2.0), (2, 0.5), (3, 1.0)]),
+            ("5\n3,y,1\n", vec![(1, 2.0), (2, 0.5), (2, 0.55), (3, 1.0)]),
+        ] {
+            let mut sink = growing.clone();
+            let text = format!("{text}{more}");
+            let end = read(&text, false, resting.clone(), &mut sink);
+            assert_eq!(
+                (sink.line("loss"), end.offset, end.row_count),
+                (line, text.len() as u64, 4),
+                "{more}"
+            );
+        }
+        let mut short = Memory::default();
+        read("step,note,loss\n1,x,2\n2,y", true, Resume::default(), &mut short);
+        assert_eq!(short.line("loss"), [(1, 2.0)]);
     }
 
     #[test]

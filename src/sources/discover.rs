@@ -3,6 +3,7 @@
 
 use super::tree::{TreeFile, Walked};
 use super::{HEAD_BYTES, LogFile, RunLogs, Source, Verdict, sidecar};
+use crate::records::UNREADABLE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -116,9 +117,11 @@ pub struct Discovery {
 
 /// Judges the files that a walk saw and groups the logs into runs.
 pub fn discover(walked: Walked, settings: &Settings<'_>, memory: &dyn Memory) -> Discovery {
-    let Walked { tree, base, only, warnings } = walked;
+    let Walked { tree, base, only, warnings, unreadable: closed } = walked;
     let entry_count = tree.entry_count();
-    let discovery = Discovery { base, warnings, entry_count, ..Discovery::default() };
+    let judged =
+        closed.into_iter().map(|(path, reason)| unreadable(path, Stat::default(), &reason)).collect();
+    let discovery = Discovery { base, judged, warnings, entry_count, ..Discovery::default() };
     let mut search = Search { settings, memory, only, discovery, documents: BTreeMap::new() };
     tree.files().into_iter().for_each(|file| search.file(file));
     search.finish()
@@ -156,8 +159,7 @@ impl Search<'_> {
                 // What went away since it was seen is simply not there.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
                 Err(error) => {
-                    let warning = format!("cannot read {}: {}", file.display(), error.kind());
-                    self.discovery.warnings.push(warning);
+                    self.discovery.judged.push(unreadable(path, stat, &error.to_string()));
                     return;
                 }
             },
@@ -251,6 +253,11 @@ impl Search<'_> {
             }
         }
     }
+}
+
+fn unreadable(path: String, stat: Stat, reason: &str) -> Judged {
+    let verdict = Verdict::Other { reason: format!("{UNREADABLE}{reason}") };
+    Judged { path, stat, source: None, verdict, is_remembered: false }
 }
 
 fn head_of(path: &Path, bytes: usize) -> std::io::Result<Vec<u8>> {

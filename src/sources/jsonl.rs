@@ -88,19 +88,21 @@ struct Rows {
     marks: Marks,
 }
 
+/// Bytes of an object, and why it was left out.
+type Taken = (usize, Result<(), &'static str>);
+
 impl Rows {
-    /// Takes the object at the start of `bytes`; returns how many bytes it took, `None` where there
-    /// is another value.
-    fn take(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<Option<usize>, Fault> {
+    /// Takes the object at the start of `bytes`; returns how many bytes it took and why it has no
+    /// place as a row, if it has none; `None` where there is another value.
+    fn take(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<Option<Taken>, Fault> {
         if let Some(known) = self.patterns.read(bytes) {
-            self.tracker.row_of(known.keys, &known.values, sink);
-            return Ok(Some(known.used));
+            let outcome = self.tracker.row_of(known.keys, &known.values, sink);
+            return Ok(Some((known.used, outcome)));
         }
         match parse_marked(bytes, &mut self.marks)? {
             (Json::Object(fields), used) => {
                 self.patterns.learn(bytes, &fields, &self.marks, &mut self.tracker);
-                self.tracker.row(&fields, sink);
-                Ok(Some(used))
+                Ok(Some((used, self.tracker.row(&fields, sink))))
             }
             _ => Ok(None),
         }
@@ -142,7 +144,9 @@ impl Reader<'_, '_> {
             } else {
                 let done = line_values(line.bytes, line.ended, number, &mut self.rows, self.sink);
                 if !line.ended {
-                    let used = done.map_or(0, |rest| line.bytes.len() - rest);
+                    // White space goes with the value before it, whenever it comes.
+                    let is_rest = self.in_line && without_blank(line.bytes).is_empty();
+                    let used = done.or(is_rest.then_some(0)).map_or(0, |rest| line.bytes.len() - rest);
                     self.in_line |= used > 0;
                     self.count = if used > 0 { number } else { self.count };
                     self.lines.advance(used);
@@ -163,11 +167,15 @@ impl Reader<'_, '_> {
             let between = |c: &u8| c.is_ascii_whitespace() || b"[],\0\xef\xbb\xbf".contains(c);
             let skipped = window.iter().take_while(|c| between(c)).count();
             self.lines.advance(skipped);
+            let offset = self.lines.offset();
             let window = self.lines.window();
             let fault = match parse(window) {
                 Ok((value, used)) if used < window.len() || matches!(value, Json::Object(_)) => {
-                    if let Json::Object(fields) = &value {
-                        self.rows.tracker.row(fields, self.sink);
+                    if let Json::Object(fields) = &value
+                        && let Err(message) = self.rows.tracker.row(fields, self.sink)
+                    {
+                        let position = format!("byte {offset}");
+                        self.sink.problem(Problem { position, message: message.to_string() });
                     }
                     self.count += 1;
                     self.lines.advance(used);
@@ -207,7 +215,10 @@ fn line_values(line: &[u8], ended: bool, number: u64, rows: &mut Rows, sink: &mu
             return taken.map(|_| 0);
         }
         let fault = match rows.take(rest, sink) {
-            Ok(Some(used)) => {
+            Ok(Some((used, outcome))) => {
+                if let Err(message) = outcome {
+                    problem(sink, number, message);
+                }
                 rest = rest.get(used..).unwrap_or_default();
                 taken = Some(rest.len());
                 continue;
@@ -564,6 +575,41 @@ mod tests {
             "{\"config\": {\"lr\": 1}, \"step\": 1, \"loss\": 1}\n{\"config\": {\"lr\": 1}, \"step\": 2, \"loss\": 1}\n",
         );
         assert_eq!((nested.keys(), nested.config.len()), (vec!["loss".to_string()], 1));
+    }
+
+    #[test]
+    fn empty_objects_say_nothing() {
+        let rows = "{\"step\": 1, \"loss\": 2}\n{\"step\": 2, \"loss\": 1, \"a\": {}}\n";
+        let full = read(&format!("{{\"config\": {{\"lr\": 0.1}}}}\n{rows}"));
+        let text = format!("{{}}\n{{\"config\": {{\"lr\": 0.1}}}}\n{{}} {{ }}\n{rows}{{}}\n");
+        assert_eq!(read(&text), full);
+        in_pieces("a.jsonl", text.as_bytes());
+        let header = "{}\n{\"model\": \"gpt\", \"data\": \"owt\", \"lr\": 0.1}\n{\"step\": 1, \"loss\": 2}\n";
+        assert_eq!(read(header).config.len(), 3, "the first row that says something is the header");
+        let many = "{}\n".repeat(100_000);
+        assert_eq!(read(&many), Memory::default());
+        let head = &many.as_bytes()[..crate::sources::HEAD_BYTES];
+        assert!(!matches!(Jsonl.sniff("a.jsonl", head), Verdict::Log { .. }));
+        assert!(matches!(Jsonl.sniff("a.jsonl", text.as_bytes()), Verdict::Log { .. }));
+        let mut patterns = Patterns::default();
+        let mut tracker = Tracker::load("", &mut Memory::default());
+        patterns.learn(b"{}", &Vec::new(), &Marks::default(), &mut tracker);
+        assert!(patterns.read(b"{}").is_none() && patterns.read(b"{\"step\": 1}").is_none());
+    }
+
+    #[test]
+    fn a_head_without_line_end_is_judged_by_the_objects_in_it() {
+        let row = "{\"step\": 1, \"loss\": 2.5} ";
+        let many = row.repeat(crate::sources::HEAD_BYTES / row.len() + 1);
+        let head = &many.as_bytes()[..crate::sources::HEAD_BYTES];
+        assert!(matches!(Jsonl.sniff("a.jsonl", head), Verdict::Log { .. }), "many objects on a line");
+        assert!(matches!(Jsonl.sniff("a.jsonl", row.trim().as_bytes()), Verdict::Log { .. }), "one row");
+        assert_eq!(Jsonl.sniff("a.jsonl", &row.as_bytes()[..14]), Verdict::TooEarly, "a row in the making");
+        let long = format!("{{\"step\": 1, \"note\": \"{many}");
+        let long = &long.as_bytes()[..crate::sources::HEAD_BYTES];
+        assert!(matches!(Jsonl.sniff("a.jsonl", long), Verdict::Other { .. }), "the head of one object");
+        let text = "x".repeat(crate::sources::HEAD_BYTES);
+        assert!(matches!(Jsonl.sniff("a.jsonl", text.as_bytes()), Verdict::Other { .. }));
     }
 
     #[test]

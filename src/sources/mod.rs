@@ -150,6 +150,9 @@ pub struct Log<'a> {
     pub bytes: &'a mut dyn ReadSeek,
     /// How many bytes to read at a time; tests turn it down.
     pub chunk_bytes: usize,
+    /// Whether the bytes go to the end of the file, and nobody has written to it for a while: a last
+    /// line without end may be a whole one then.
+    pub is_at_rest: bool,
 }
 
 /// Both of them, as a trait object needs one name.
@@ -187,7 +190,7 @@ pub trait Sink {
     fn axis(&mut self, key: &str, axis: Axis);
     /// Says which way a metric is better, by the word of the tracker.
     fn goal(&mut self, key: &str, goal: Goal);
-    /// Sets the tracker's own final value of a metric; `None` removes it.
+    /// Sets the tracker's own final value of a metric; `None` removes it and everything nested under it.
     fn final_value(&mut self, key: &str, value: Option<f64>);
     /// Adds a string.
     fn text(&mut self, text: Text);
@@ -199,8 +202,9 @@ pub trait Sink {
     fn restart(&mut self);
     /// The producer takes back every earlier point whose step is `from_step` or more.
     fn rewind(&mut self, from_step: i64);
-    /// Declares that a start whose first step is 0 continues the run: its steps are shifted
-    /// behind the last step so far. Called before the first point of such an input.
+    /// Declares that this start began when the one before had ended, and continues the run where its
+    /// first step is 0: its steps are shifted behind the last step so far. Called before the first
+    /// point of such an input.
     fn continue_from_zero(&mut self);
     /// Reports something that could not be read.
     fn problem(&mut self, problem: Problem);

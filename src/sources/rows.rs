@@ -5,7 +5,7 @@
 use super::Sink;
 use super::axis::{self, Kind, Role};
 use super::json::{Fields, Json, flatten, nested};
-use crate::records::{Axis, ConfigValue, End, Point, Problem, RunFacts, Text, TimeMs, goal};
+use crate::records::{Axis, ConfigValue, End, Point, RunFacts, Text, TimeMs, goal};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -175,16 +175,27 @@ impl Tracker {
     }
 
     /// Takes a row.
-    pub fn row(&mut self, fields: &Fields<'_>, sink: &mut dyn Sink) {
+    ///
+    /// # Errors
+    /// Why the row has no place: it is left out.
+    pub fn row(&mut self, fields: &Fields<'_>, sink: &mut dyn Sink) -> Result<(), &'static str> {
         let row: Vec<_> = fields.iter().map(|(key, value)| (self.slot(key), key.as_ref(), value)).collect();
-        self.take(&row, sink);
+        self.take(&row, sink)
     }
 
     /// Takes a row with keys of [`Tracker::keys`].
-    pub fn row_of(&mut self, keys: &Keys, values: &[Json<'_>], sink: &mut dyn Sink) {
+    ///
+    /// # Errors
+    /// Why the row has no place: it is left out.
+    pub fn row_of(
+        &mut self,
+        keys: &Keys,
+        values: &[Json<'_>],
+        sink: &mut dyn Sink,
+    ) -> Result<(), &'static str> {
         let fields = keys.names.iter().zip(values);
         let row: Vec<_> = fields.map(|((slot, name), value)| (*slot, name.as_ref(), value)).collect();
-        self.take(&row, sink);
+        self.take(&row, sink)
     }
 
     /// Prepares keys that many rows have; they hold for this tracker only.
@@ -192,30 +203,34 @@ impl Tracker {
         Keys { names: names.map(|name| (self.slot(name), name.into())).collect() }
     }
 
-    fn take(&mut self, row: Row<'_, '_>, sink: &mut dyn Sink) {
+    fn take(&mut self, row: Row<'_, '_>, sink: &mut dyn Sink) -> Result<(), &'static str> {
+        if row.is_empty() {
+            return Ok(());
+        }
         let place = self.place(row);
         self.select_run(row, &place, sink);
         if place.has_huge_step && place.step.is_none() {
             // It would take the place of the row before.
-            let position = format!("row {}", self.track().row_count + 1);
-            return sink.problem(Problem { position, message: "the step is beyond 64 bits".to_string() });
+            return Err("the step is beyond 64 bits");
         }
         if let Some(at) = place.config {
             self.config(row[at].2, sink);
         }
         let is_first = !std::mem::replace(&mut self.state.saw_row, true);
         match place.kind {
-            Some(Kind::Start) => return self.config_row(row, &place, sink),
-            Some(kind @ (Kind::End | Kind::Failure | Kind::Summary)) => {
-                return end_row(row, kind, &place, sink);
-            }
-            _ if is_first && looks_like_config(row, &place) => return self.config_row(row, &place, sink),
-            _ => {}
+            Some(Kind::Start) => self.config_row(row, &place, sink),
+            Some(kind @ (Kind::End | Kind::Failure | Kind::Summary)) => end_row(row, kind, &place, sink),
+            _ if is_first && looks_like_config(row, &place) => self.config_row(row, &place, sink),
+            _ => self.metrics_row(row, &place, sink),
         }
-        self.collect_metrics(row, &place);
+        Ok(())
+    }
+
+    fn metrics_row(&mut self, row: Row<'_, '_>, place: &Place<'_>, sink: &mut dyn Sink) {
+        self.collect_metrics(row, place);
         let has_text = row.iter().any(|(.., value)| matches!(value, Json::String(_)));
         if !self.metrics.is_empty() || has_text {
-            self.emit(row, &place, sink);
+            self.emit(row, place, sink);
         }
     }
 
@@ -461,7 +476,8 @@ impl Tracker {
     }
 
     /// Places a step that the row itself names. A metric whose step goes back means a new start of
-    /// the run, unless the epoch went on: then the counter begins anew in each epoch.
+    /// the run, unless the epoch went on: then the counter begins anew in each epoch. There any step
+    /// that falls tells it: the first row of an epoch may hold other metrics than the rows before.
     fn advance(&mut self, raw: i64, epoch: Option<f64>, sink: &mut dyn Sink) -> i64 {
         let track = &mut self.state.runs[self.state.current];
         let mut step = raw.saturating_add(track.offset);
@@ -473,7 +489,8 @@ impl Tracker {
             .max();
         let went_on =
             matches!((epoch, track.epoch), (Some(now), Some(before)) if now.floor() > before.floor());
-        if went_on && latest.is_some_and(|latest| latest >= step) {
+        let falls = track.last_step.is_some_and(|last| last > step);
+        if went_on && (falls || latest.is_some_and(|latest| latest >= step)) {
             let max = track.max_step.unwrap_or(0);
             track.offset = if raw <= 0 { max.saturating_add(1) } else { max };
             track.offsets.push((epoch.unwrap_or(0.0).floor() as i64, track.offset));
@@ -605,7 +622,7 @@ mod tests {
         for i in 0..2000 {
             let text = format!("{{\"run\":\"r{i}\",\"step\":0,\"k{i}\":{i}}}");
             if let Ok((Json::Object(fields), _)) = parse(text.as_bytes()) {
-                tracker.row(&fields, &mut sink);
+                assert_eq!(tracker.row(&fields, &mut sink), Ok(()));
             }
             assert!(tracker.remembered <= MAX_REMEMBERED + tracker.slots.len());
         }

@@ -151,7 +151,7 @@ pub(crate) fn read_on(
     let mut cursor = Cursor::new(bytes);
     cursor.seek(SeekFrom::Start(from.offset)).unwrap();
     sink.run.clear();
-    let mut log = Log { path, role, bytes: &mut cursor, chunk_bytes };
+    let mut log = Log { path, role, bytes: &mut cursor, chunk_bytes, is_at_rest: false };
     let resume = source.read(&mut log, from.clone(), sink).unwrap();
     assert!(resume.offset >= from.offset && resume.offset <= bytes.len() as u64, "{resume:?}");
     resume

@@ -133,8 +133,10 @@ pub struct Walked {
     pub base: PathBuf,
     /// The root, when it is a single file.
     pub only: Option<PathBuf>,
-    /// Lines about what could not be looked at.
+    /// Lines about what was passed over.
     pub warnings: Vec<String>,
+    /// Files and folders that could not be looked at, relative to the root, and why.
+    pub unreadable: Vec<(String, String)>,
 }
 
 /// Walks `root`, a folder or a single file; `before` is what the last walk with the same settings
@@ -156,7 +158,13 @@ pub fn walk(
         ignored: ignored(&base, &settings.ignore)?,
         before,
         children: before.children(),
-        walked: Walked { tree: Tree::default(), base, only: is_file.then_some(root), warnings: Vec::new() },
+        walked: Walked {
+            tree: Tree::default(),
+            base,
+            only: is_file.then_some(root),
+            warnings: Vec::new(),
+            unreadable: Vec::new(),
+        },
         entry_count: 0,
     };
     walk.all(progress)?;
@@ -236,7 +244,7 @@ impl Walk<'_> {
             Ok(metadata) if metadata.is_dir() && device_in(&metadata) == device => metadata,
             Ok(_) => return Ok(None),
             Err(error) => {
-                self.warn(&visit.path, &error);
+                self.note_unreadable(&visit.relative, &error);
                 return Ok(None);
             }
         };
@@ -250,13 +258,13 @@ impl Walk<'_> {
             None => match self.listed(visit) {
                 Ok(listing) => listing,
                 Err(error) => {
-                    self.warn(&visit.path, &error);
+                    self.note_unreadable(&visit.relative, &error);
                     return Ok(None);
                 }
             },
         };
         self.count(&listing)?;
-        let files = listing.files.iter().map(|name| self.seen(&visit.path, name)).collect();
+        let files = listing.files.iter().map(|name| self.seen(visit, name)).collect();
         let (parent, name, entry_count) = (visit.parent, visit.name.clone(), listing.entry_count);
         let folder = Folder { parent, name, modified_ns, inode, is_settled, entry_count, files };
         self.walked.tree.folders.push(folder);
@@ -357,12 +365,11 @@ impl Walk<'_> {
             || may_be_log && self.settings.sources.iter().any(|source| source.may_claim(&relative))
     }
 
-    fn seen(&mut self, folder: &Path, name: &str) -> Seen {
-        let path = folder.join(name);
-        let stat = match self.metadata(&path) {
+    fn seen(&mut self, visit: &Visit, name: &str) -> Seen {
+        let stat = match self.metadata(&visit.path.join(name)) {
             Ok(metadata) => metadata.map(|metadata| stat_of(&metadata)),
             Err(error) => {
-                self.warn(&path, &error);
+                self.note_unreadable(&join(&visit.relative, name), &error);
                 None
             }
         };
@@ -382,11 +389,11 @@ impl Walk<'_> {
     }
 
     /// What went away meanwhile is simply not there.
-    fn warn(&mut self, path: &Path, error: &std::io::Error) {
-        if error.kind() == std::io::ErrorKind::NotFound {
-            return;
+    fn note_unreadable(&mut self, relative: &str, error: &std::io::Error) {
+        if error.kind() != std::io::ErrorKind::NotFound {
+            let path = if relative.is_empty() { "." } else { relative };
+            self.walked.unreadable.push((path.to_string(), error.to_string()));
         }
-        self.walked.warnings.push(format!("cannot read {}: {}", path.display(), error.kind()));
     }
 }
 

@@ -6,11 +6,11 @@ use super::open::{self, Opened};
 use super::rows::RowSet;
 use super::sums::Sums;
 use super::{FileClass, FileRecord, Snapshot, commit, layout, seal, sweep};
-use crate::records::Problem;
 use crate::records::schema::Table;
+use crate::records::{Problem, UNREADABLE};
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension, Params, Row, Transaction};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -43,6 +43,8 @@ pub struct InputRecord {
     pub next_seq: i64,
     /// Problems met, more than are kept.
     pub problem_count: i64,
+    /// Whether it had been left alone for a while when it was read.
+    pub was_at_rest: bool,
     /// Runs it feeds.
     pub runs: Vec<String>,
 }
@@ -96,6 +98,8 @@ pub struct Changes {
     pub inputs: Vec<InputRecord>,
     /// Inputs that are gone: source, identity, path.
     pub gone_inputs: Vec<(String, String, String)>,
+    /// Inputs that were read: what kept them from being read before is none any more.
+    pub readable: BTreeSet<String>,
     /// Problems found, by path of the input.
     pub problems: Vec<(String, Problem)>,
     /// Verdicts of discovery, replacing those stored for the same paths.
@@ -184,7 +188,7 @@ pub trait Catalog: Send + Sync {
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>>;
     /// What the last look saw with which the tables are up to date (opaque to the store).
     fn look(&self) -> anyhow::Result<Option<Vec<u8>>>;
-    /// Whether an input was not read to its end.
+    /// Whether a later look may have to read more of an input that has not changed.
     fn has_unread_inputs(&self) -> anyhow::Result<bool>;
     /// Number for the next file.
     fn next_file_id(&self) -> anyhow::Result<i64>;
@@ -232,8 +236,9 @@ create table run (
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
-    row_count integer not null, next_seq integer not null, problem_count integer not null, seal integer not null,
-    state text not null, state_seal integer not null, unique (path, source, identity));
+    row_count integer not null, next_seq integer not null, problem_count integer not null,
+    was_at_rest integer not null, seal integer not null, state text not null, state_seal integer not null,
+    unique (path, source, identity));
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
@@ -348,7 +353,7 @@ impl Catalog for SqliteCatalog {
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
         let sql =
             "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset,
-            row_count, next_seq, problem_count, seal from input order by path, source, identity";
+            row_count, next_seq, problem_count, was_at_rest, seal from input order by path, source, identity";
         let mut inputs = self.rows(sql, [], read_input)?;
         // Joined here: a join would pass over rows that a broken page made null.
         let known = self.runs()?;
@@ -417,9 +422,13 @@ impl Catalog for SqliteCatalog {
     }
 
     fn problems(&self) -> anyhow::Result<Vec<(String, Problem)>> {
-        self.rows("select path, position, message from problem order by path, rowid", [], |row| {
-            Ok((row.get(0)?, Problem { position: row.get(1)?, message: row.get(2)? }))
-        })
+        // What discovery could not look into is no input, but a problem all the same.
+        let sql = format!(
+            "select path, position, message, rowid as n from problem
+             union all select path, 'file', text, 0 from verdict where source is null and text like '{UNREADABLE}%'
+             order by path, n"
+        );
+        self.rows(&sql, [], |row| Ok((row.get(0)?, Problem { position: row.get(1)?, message: row.get(2)? })))
     }
 
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>> {
@@ -445,8 +454,12 @@ impl Catalog for SqliteCatalog {
     }
 
     fn has_unread_inputs(&self) -> anyhow::Result<bool> {
-        let sql = "select exists (select 1 from input where modified_ns = 0 or segment < 0)";
-        Ok(self.row(sql, [], |row| row.get(0))?.unwrap_or_default())
+        let sql = format!(
+            "select exists (select 1 from input
+                    where modified_ns = 0 or segment < 0 or (offset < size_bytes and not was_at_rest))
+                or exists (select 1 from verdict where source is null and text like '{UNREADABLE}%')"
+        );
+        Ok(self.row(&sql, [], |row| row.get(0))?.unwrap_or_default())
     }
 
     fn next_file_id(&self) -> anyhow::Result<i64> {
@@ -561,7 +574,7 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<Option<FileRecord>> {
 }
 
 fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
-    seal::check(row, 0, 12)?;
+    seal::check(row, 0, 13)?;
     Ok(InputRecord {
         path: row.get(0)?,
         source: row.get(1)?,
@@ -576,6 +589,7 @@ fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
         row_count: row.get::<_, i64>(9)?.cast_unsigned(),
         next_seq: row.get(10)?,
         problem_count: row.get(11)?,
+        was_at_rest: row.get(12)?,
         runs: Vec::new(),
     })
 }

@@ -140,6 +140,11 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
     for input in &changes.inputs {
         put_input(transaction, input)?;
     }
+    for path in &changes.readable {
+        transaction
+            .prepare_cached("delete from problem where path = ?1 and position = 'file'")?
+            .execute([path])?;
+    }
     let mut put = transaction.prepare_cached("insert or ignore into problem values (?1, ?2, ?3)")?;
     for (path, problem) in &changes.problems {
         put.execute(params![path, problem.position, problem.message])?;
@@ -148,7 +153,7 @@ fn commit_inputs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Re
 }
 
 fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Result<()> {
-    let sql = "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)";
+    let sql = "insert or replace into input values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
     let (size_bytes, offset) = (input.size_bytes.cast_signed(), input.offset.cast_signed());
     let row_count = input.row_count.cast_signed();
     let about: &[&dyn ToSql] = params![
@@ -164,6 +169,7 @@ fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Resu
         row_count,
         input.next_seq,
         input.problem_count,
+        input.was_at_rest,
     ];
     let (seal, state_seal) = (seal::of(about)?, seal::of(params![input.state])?);
     let values = about.iter().copied().chain([&seal as &dyn ToSql, &input.state, &state_seal]);

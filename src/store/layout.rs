@@ -12,10 +12,14 @@
 use crate::records::schema::Table;
 use anyhow::Context;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Version of everything below the cache folder. Another version: the cache is rebuilt.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
+
+/// Longest name of a project as a folder: file systems take 255 bytes.
+const MAX_FOLDER_BYTES: usize = 200;
 
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.');
 
@@ -48,14 +52,30 @@ pub fn tmp(cache: &Path) -> PathBuf {
     cache.join("tmp")
 }
 
-/// Path of a new file relative to the cache. `project=_` where there is none; names are
-/// percent-encoded, so `_` itself becomes `%5F`.
+/// Path of a new file relative to the cache.
 pub fn new_file(table: Table, project: Option<&str>) -> String {
-    let project = match project {
-        None | Some("") => "_".to_string(),
-        Some(name) => utf8_percent_encode(name, PLAIN).to_string(),
-    };
-    format!("{}/project={project}/{}.parquet", table.name(), uuid::Uuid::now_v7().simple())
+    let folder = folder_name(project);
+    format!("{}/project={folder}/{}.parquet", table.name(), uuid::Uuid::now_v7().simple())
+}
+
+/// `_` where there is no project; names are percent-encoded, so `_` itself becomes `%5F`, and neither
+/// `/` nor `..` leads anywhere. Names too long for a folder are cut and end in `~` and a hash.
+fn folder_name(project: Option<&str>) -> String {
+    let Some(name) = project.filter(|name| !name.is_empty()) else { return "_".to_string() };
+    let mut encoded = utf8_percent_encode(name, PLAIN).to_string();
+    if encoded.len() > MAX_FOLDER_BYTES {
+        let hash = Sha256::digest(name.as_bytes());
+        let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        encoded.truncate(MAX_FOLDER_BYTES / 2);
+        // Half an escape is none.
+        encoded.truncate(encoded.rfind('%').filter(|at| at + 3 > encoded.len()).unwrap_or(encoded.len()));
+        return format!("{encoded}~{hash}");
+    }
+    match encoded.strip_suffix('.') {
+        // Some systems take a dot at the end off.
+        Some(head) => format!("{head}%2E"),
+        None => encoded,
+    }
 }
 
 #[cfg(test)]
@@ -64,11 +84,34 @@ mod tests {
 
     #[test]
     fn projects_are_folders_whatever_their_name() {
-        let folder =
-            |project| new_file(Table::Metrics, project).rsplit_once('/').unwrap_or_default().0.to_string();
-        assert_eq!(folder(None), "metrics/project=_");
-        assert_eq!(folder(Some("_")), "metrics/project=%5F");
-        assert_eq!(folder(Some("../a b")), "metrics/project=..%2Fa%20b");
-        assert_eq!(folder(Some("tiny-lm")), "metrics/project=tiny-lm");
+        for (project, name) in [
+            (None, "_"),
+            (Some(""), "_"),
+            (Some("_"), "%5F"),
+            (Some("../a b"), "..%2Fa%20b"),
+            (Some(".."), ".%2E"),
+            (Some("v1.2"), "v1.2"),
+            (Some("a."), "a%2E"),
+            (Some("C:\\x=1%\0"), "C%3A%5Cx%3D1%25%00"),
+            (Some("tiny-lm"), "tiny-lm"),
+        ] {
+            let file = new_file(Table::Metrics, project);
+            let folder = file.rsplit_once('/').map(|(folder, _)| folder);
+            assert_eq!(folder, Some(format!("metrics/project={name}").as_str()));
+        }
+    }
+
+    #[test]
+    fn long_projects_are_short_folders() {
+        let name = |text: &str| folder_name(Some(text));
+        for text in ["é".repeat(150), "é".repeat(1 << 20), format!("a{}", "é".repeat(150)), "x".repeat(201)]
+        {
+            assert!(name(&text).len() <= 120, "{}", name(&text));
+            let shown = percent_encoding::percent_decode_str(&name(&text)).decode_utf8_lossy().into_owned();
+            let begin = shown.split(['~', char::REPLACEMENT_CHARACTER]).next().unwrap_or_default();
+            assert!(text.starts_with(begin), "{shown}");
+            assert_ne!(name(&text), name(&format!("{text}2")));
+        }
+        assert_eq!(name(&"x".repeat(200)), "x".repeat(200));
     }
 }

@@ -7,6 +7,7 @@ use super::chunk::{Chunk, Closed};
 use super::dictionary::Dictionary;
 use super::encode;
 use super::sums::SumWriter;
+use super::writer::MAX_BOUND_BYTES;
 use crate::records::columns::{Columns, NO_TIME};
 use anyhow::Context;
 use parquet::basic::Encoding;
@@ -203,7 +204,8 @@ impl<'a> ColumnWork<'a> {
         let (index, plain) = names(pieces.iter().filter_map(&text_of));
         let width = encode::bit_width(index.len().saturating_sub(1) as u64);
         let pages = self.pages(usize::MAX);
-        let mut chunk = self.chunk(!is_optional);
+        let has_bounds = !is_optional && index.keys().all(|text| text.len() <= MAX_BOUND_BYTES);
+        let mut chunk = self.chunk(has_bounds);
         // Without any name there is nothing but levels.
         let encoding = if index.is_empty() { Encoding::PLAIN } else { Encoding::RLE_DICTIONARY };
         if !index.is_empty() {
@@ -224,11 +226,12 @@ impl<'a> ColumnWork<'a> {
                 encode::repeat(number, range.len(), width, &mut body);
                 bounds = Some(widened(bounds, &**text));
             }
+            let bounds = bounds.filter(|_| has_bounds);
             let bounds = bounds.map(|(low, high)| [low, high].map(|text: &str| text.as_bytes().to_vec()));
             chunk.page(&body, row_count, encoding, bounds)?;
         }
         let bounds = index.keys().fold(None, |bounds, text| Some(widened(bounds, *text)));
-        chunk.finish(bounds.filter(|_| !is_optional).map(|bounds| {
+        chunk.finish(bounds.filter(|_| has_bounds).map(|bounds| {
             let (low, high) = (ByteArray::from(bounds.0), ByteArray::from(bounds.1));
             Statistics::byte_array(Some(low), Some(high), None, Some(0), false)
         }))

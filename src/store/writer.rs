@@ -22,6 +22,9 @@ use std::sync::Arc;
 /// Columns whose bounds are stated: they can hold no NaN, and queries are pruned by them.
 const BOUNDED: [&str; 3] = ["run_id", "key", "step"];
 
+/// Longest text that is kept as a bound.
+pub const MAX_BOUND_BYTES: usize = 1_000;
+
 /// A file that is gone with its writer, unless it took its name: what failed holds no space.
 struct Temporary(PathBuf);
 
@@ -189,10 +192,10 @@ impl FileWriter {
         self.record.sums = Arc::new(file.sums());
         self.record.size_bytes = self.record.sums.size_bytes();
         // Bounds speak for every row of the file, or for none.
-        self.record.key_bounds = self.record.key_bounds.filter(|_| !self.has_null_keys);
+        self.record.key_bounds = self.record.key_bounds.filter(|_| !self.has_null_keys).filter(is_short);
         self.record.step_bounds = self.record.step_bounds.filter(|_| !self.has_null_steps);
         let runs = &self.record.runs;
-        self.record.run_bounds = runs.first().cloned().zip(runs.last().cloned());
+        self.record.run_bounds = runs.first().cloned().zip(runs.last().cloned()).filter(is_short);
         let target = self.cache.join(&self.record.path);
         if let Some(folder) = target.parent() {
             std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
@@ -205,6 +208,11 @@ impl FileWriter {
         }
         Ok(self.record)
     }
+}
+
+/// Whether bounds are worth keeping with every file: a name of a megabyte is not.
+fn is_short(bounds: &(String, String)) -> bool {
+    bounds.0.len().max(bounds.1.len()) <= MAX_BOUND_BYTES
 }
 
 fn writer_of(

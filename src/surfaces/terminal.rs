@@ -3,6 +3,7 @@
 use crate::error::UserError;
 use crate::report::Style;
 use crate::report::cell::{harmless, one_line};
+use clap::error::ContextValue;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -99,9 +100,9 @@ impl Terminal {
             true => format!("\x1b[{colour}m{word}:\x1b[0m"),
             false => format!("{word}:"),
         };
-        let mut lines = format!("{} {}\n", paint(word, colour), one_line(text));
+        let mut lines = format!("{} {}\n", paint(word, colour), message(text));
         if let Some(hint) = hint {
-            lines.push_str(&format!("\n{} {}\n", paint("hint", "36"), harmless(hint)));
+            lines.push_str(&format!("\n{} {}\n", paint("hint", "36"), message(hint)));
         }
         // There is nowhere left to tell that stderr is closed.
         let _ = match MESSAGES.get() {
@@ -117,6 +118,47 @@ impl Terminal {
             Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
+}
+
+/// Most characters of a message: it may hold names from logs, of any length.
+const MESSAGE_CHARS: usize = 2_000;
+
+/// One harmless line.
+fn message(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE_CHARS) {
+        None => one_line(text),
+        Some((end, _)) => format!("{}…", one_line(&text[..end])),
+    }
+}
+
+/// Prints help, the version, or what is wrong with the arguments. It may echo what was typed, or the
+/// words of a query in the project.
+pub fn print_usage(mut error: clap::Error) {
+    let echoed: Vec<_> =
+        error.context().filter_map(|(kind, value)| Some((kind, as_one_line(value)?))).collect();
+    for (kind, value) in echoed {
+        error.insert(kind, value);
+    }
+    let plain = error.render().to_string();
+    let shown = harmless(&plain);
+    // A closed stream is no failure of ours.
+    let _ = match (shown == plain, error.use_stderr()) {
+        (true, _) => error.print(),
+        (false, true) => io::stderr().write_all(shown.as_bytes()),
+        (false, false) => io::stdout().write_all(shown.as_bytes()),
+    };
+}
+
+/// What an error echoes, without anything a terminal obeys; `None` where that changes nothing.
+fn as_one_line(value: &ContextValue) -> Option<ContextValue> {
+    let clean = match value {
+        ContextValue::String(text) => ContextValue::String(one_line(text)),
+        ContextValue::Strings(texts) => {
+            ContextValue::Strings(texts.iter().map(|text| one_line(text)).collect())
+        }
+        _ => return None,
+    };
+    (clean != *value).then_some(clean)
 }
 
 fn terminal_width() -> Option<u16> {

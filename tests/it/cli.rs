@@ -130,6 +130,30 @@ fn history_takes_a_run_keys_and_a_number_of_rows() {
 }
 
 #[test]
+fn history_takes_names_that_hold_a_comma() {
+    let project = Project::empty();
+    let row = |step: i64| {
+        format!("{{\"step\": {step}, \"loss\": 1.5, \"p,q\": {step}.5, \"p\": 0.25, \"\\\"r\\\"\": 2}}\n")
+    };
+    project.write("a/train.jsonl", (0..3).map(row).collect::<String>());
+    for (keys, header) in [
+        (&["-k", "p,q"][..], "step,\"p,q\""),
+        (&["-k", "p,q", "-k", "loss,p"], "step,\"p,q\",loss,p"),
+        (&["-k", "p", "-k", "\"r\""], "step,p,\"\"\"r\"\"\""),
+    ] {
+        let history = run(&project, &[&["history", "a"], keys].concat());
+        assert_eq!(lines(&history)[0], header, "{}", history.stderr);
+        assert_eq!(lines(&history).len(), 4);
+        let shown = run(&project, &[&["history", "a"], keys, &["--show-sql"]].concat());
+        let again = run(&project, &["sql", shown.stdout.trim().trim_end_matches(';')]);
+        assert_eq!(again.stdout, history.stdout, "{}{}", shown.stdout, again.stderr);
+    }
+    let sql = "select * from history('a', '\"p,q\", loss', 2)";
+    assert_eq!(lines(&run(&project, &["sql", sql]))[0], "step,\"p,q\",loss");
+    assert_eq!(run(&project, &["history", "a", "-k", "q"]).code, 1);
+}
+
+#[test]
 fn show_runs_keys_and_schema() {
     let project = Project::of("wandb");
     let runs = run(&project, &["runs", "--format", "jsonl"]);
@@ -283,6 +307,17 @@ fn own_queries_become_commands() {
     let worst = run(&project, &["worst", "val_loss"]);
     assert_eq!(worst.code, 0, "{}", worst.stderr);
     assert_eq!(lines(&worst).len(), 3);
+    for help in [&["--help"][..], &["-h"], &["help"]] {
+        let help = run(&project, help);
+        assert_eq!(help.code, 0, "{}", help.stderr);
+        assert!(
+            help.stdout.contains("worst") && help.stdout.contains("Rank runs by their worst value"),
+            "{}",
+            help.stdout
+        );
+    }
+    assert!(run(&project, &["worst", "--help"]).stdout.contains("runq worst loss"));
+    assert!(run(&project, &["help", "worst"]).stdout.contains("runq worst loss"));
 }
 
 #[test]

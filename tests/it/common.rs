@@ -1,5 +1,6 @@
 //! A folder of logs, a workspace over it, and answers as JSON.
 
+use proptest::test_runner::{Config as ProptestConfig, RngSeed};
 use runq::report::{self, Format, Style};
 use runq::store::Limits;
 use runq::workspace::{Options, Outcome, Quiet, Workspace};
@@ -165,6 +166,41 @@ pub fn ask(workspace: &Workspace, sql: &str) -> Result<Vec<Value>, String> {
         let lines = String::from_utf8(out).unwrap();
         Ok(lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     })
+}
+
+/// Rows of batches as JSON objects.
+pub fn rows(batches: &[arrow::record_batch::RecordBatch]) -> Vec<serde_json::Map<String, Value>> {
+    let Some(first) = batches.first() else { return Vec::new() };
+    let mut out = Vec::new();
+    let mut render = report::open(Format::Jsonl, Style::default(), &first.schema(), &mut out).unwrap();
+    batches.iter().for_each(|batch| render.write(batch).unwrap());
+    render.finish().unwrap();
+    let lines = String::from_utf8(out).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// So many generated cases, or as many as `PROPTEST_CASES` says. What a failing test prints holds the
+/// seed, with which `PROPTEST_RNG_SEED` makes the same cases again.
+#[allow(clippy::print_stdout)]
+pub fn cases(count: u32) -> ProptestConfig {
+    let told = ProptestConfig::default();
+    let seed = match told.rng_seed {
+        RngSeed::Fixed(seed) => seed,
+        RngSeed::Random => {
+            let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            clock.as_nanos() as u64
+        }
+    };
+    println!("PROPTEST_RNG_SEED={seed}");
+    let cases = std::env::var("PROPTEST_CASES").map_or(count, |cases| cases.parse().unwrap());
+    let rng_seed = RngSeed::Fixed(seed);
+    ProptestConfig { cases, rng_seed, failure_persistence: None, max_shrink_iters: 0, ..told }
+}
+
+/// A runtime for tests that ask many questions.
+pub fn shared_runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(runtime)
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

@@ -359,6 +359,49 @@ fn a_log_that_became_a_data_set_is_no_log() {
     assert_eq!(project.column("select count(*) from runs"), ["0"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_read_is_a_problem_until_it_can() {
+    let project = Project::empty();
+    project.write("a/train.jsonl", lines(0..20, 1.0));
+    let broken = project.root().join("b.jsonl");
+    // Opens like any file, and fails when it is read.
+    std::os::unix::fs::symlink("/proc/self/mem", &broken).unwrap();
+    let notes = project.refresh().notes;
+    assert!(notes.iter().any(|note| note.starts_with("b.jsonl: cannot read: ")), "{notes:?}");
+    for _ in 0..2 {
+        let problems = project.column("select path || ' ' || position || ' ' || message from problems");
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].starts_with("b.jsonl file cannot read: "), "{problems:?}");
+        project.refresh();
+    }
+    fs::remove_file(&broken).unwrap();
+    project.write("b.jsonl", lines(0..20, 1.0));
+    project.refresh();
+    assert!(project.column("select path from problems").is_empty());
+    assert_eq!(project.column("select count(*) from runs"), ["2"]);
+}
+
+/// A row may be half written; after ten minutes of silence it is what there is.
+#[test]
+fn the_last_row_of_a_table_without_line_end_is_read_once_the_file_is_at_rest() {
+    let mut project = Project::empty();
+    project.write("metrics.csv", "step,loss\n0,3\n1,2.5\n2,0.5");
+    let values = |project: &Project| {
+        project.refresh();
+        project.column("select value from metrics where key = 'loss' order by step")
+    };
+    let tomorrow_ms = project.now_ms;
+    project.now_ms = tomorrow_ms - 24 * 3_600_000;
+    assert_eq!(values(&project), ["3", "2.5"]);
+    project.now_ms = tomorrow_ms;
+    assert_eq!(values(&project), ["3", "2.5", "0.5"]);
+    assert_eq!(project.refresh().written_files, 0, "it is read once");
+    project.append("metrics.csv", "5\n3,0.25\n");
+    assert_eq!(values(&project), ["3", "2.5", "0.55", "0.25"]);
+    assert_eq!(project.column("select last_step || ' ' || point_count from runs"), ["3 4"]);
+}
+
 #[test]
 fn the_problem_of_a_document_goes_with_it() {
     let project = Project::empty();

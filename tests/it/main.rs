@@ -1,16 +1,21 @@
 //! Tests in the user's language: a log and its tables, SQL and its answer, a command and its output.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod answers;
 mod cli;
 mod common;
 mod concurrency;
 mod crash;
 mod damage;
 mod engine;
+mod equality;
 mod fixtures;
 mod full;
+mod hostile;
 mod ingest;
+mod model;
 mod readme;
 mod repl;
 mod tidy;
 mod unsafe_sql;
+mod world;

@@ -97,13 +97,25 @@ fn row_count(function: &str, arg: &Expr) -> Result<usize> {
     plan_err!("{function}: n must be a literal whole number of at least 1, not {arg}")
 }
 
-/// Keys of a comma-separated list, without blanks around them; each once, in the order asked.
+/// Keys of a comma-separated list, without blanks around them; each once, in the order asked. A key
+/// in double quotes is taken as it stands there, `""` being one quote.
 fn split_keys(function: &str, list: &str) -> Result<Vec<String>> {
     let mut keys: Vec<String> = Vec::new();
-    for key in list.split(',').map(str::trim) {
-        if !key.is_empty() && !keys.iter().any(|known| known == key) {
-            keys.push(key.to_owned());
+    let mut rest = list.trim_start();
+    while !rest.is_empty() {
+        let (key, behind) = match rest.strip_prefix('"') {
+            Some(quoted) => match quoted_key(quoted) {
+                Some(found) => found,
+                None => return plan_err!("{function}: a double quote in keys has no end, or more behind it"),
+            },
+            None => rest
+                .split_once(',')
+                .map_or((rest.trim().to_owned(), ""), |(key, behind)| (key.trim().to_owned(), behind)),
+        };
+        if !key.is_empty() && !keys.contains(&key) {
+            keys.push(key);
         }
+        rest = behind.trim_start();
     }
     if keys.is_empty() {
         return plan_err!("{function}: keys names no metric");
@@ -112,6 +124,22 @@ fn split_keys(function: &str, list: &str) -> Result<Vec<String>> {
         return plan_err!("{function}: a metric named step would hide the step column");
     }
     Ok(keys)
+}
+
+/// A key up to its closing quote, and what stands behind the comma after it.
+fn quoted_key(text: &str) -> Option<(String, &str)> {
+    let mut from = 0;
+    loop {
+        let end = from + text.get(from..)?.find('"')?;
+        let behind = &text[end + 1..];
+        if behind.starts_with('"') {
+            from = end + 2;
+            continue;
+        }
+        let behind = behind.trim_start();
+        let behind = if behind.is_empty() { behind } else { behind.strip_prefix(',')? };
+        return Some((text[..end].replace("\"\"", "\""), behind));
+    }
 }
 
 fn aligned_schema(keys: &[String]) -> SchemaRef {
@@ -273,4 +301,27 @@ fn column_of(chosen: &[usize], places: &[usize], values: &[f64]) -> ArrayRef {
         (places.get(next) == Some(row)).then(|| values[next])
     });
     Arc::new(column.collect::<Float64Array>())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+    use super::split_keys;
+
+    #[test]
+    fn keys_are_split_at_commas_outside_of_quotes() {
+        for (list, keys) in [
+            ("loss", &["loss"][..]),
+            (" loss , val/loss,,loss,", &["loss", "val/loss"]),
+            ("\"a,b\", c", &["a,b", "c"]),
+            ("x,\" y \" ,\"say \"\"hi\"\", or\"", &["x", " y ", "say \"hi\", or"]),
+            ("\"\"\"\"", &["\""]),
+            ("in\"side", &["in\"side"]),
+        ] {
+            assert_eq!(split_keys("history", list).unwrap(), keys, "{list}");
+        }
+        for list in ["", " , ", "\"a", "\"a\"b", "\"", "step", "\"step\""] {
+            assert!(split_keys("history", list).is_err(), "{list}");
+        }
+    }
 }

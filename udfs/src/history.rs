@@ -43,7 +43,10 @@ impl History {
                         "run",
                         "The run: whatever the program that offers the table accepts, at least its `run_id`.",
                     ),
-                    ("keys", "Metrics, separated by commas; blanks around a name do not count."),
+                    (
+                        "keys",
+                        "Metrics, separated by commas; blanks around a name do not count. A name that holds a comma stands in double quotes.",
+                    ),
                     ("n", "Most rows to give, at least 1; by default 500."),
                 ],
             )

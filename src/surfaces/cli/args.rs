@@ -68,7 +68,9 @@ fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
     match query.name.as_str() {
         "best" if query.built_in => best::with_options(command),
         // The command finds the metrics by itself, which the query alone cannot.
-        "history" if query.built_in => command.mut_arg("keys", |keys| keys.required(false)),
+        "history" if query.built_in => {
+            command.mut_arg("keys", |keys| keys.required(false).action(ArgAction::Append))
+        }
         _ => command,
     }
 }

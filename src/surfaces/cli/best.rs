@@ -51,10 +51,7 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
 
 fn print_ids(session: &Session, rows: &RecordBatch) -> Result<()> {
     let ids: String = output::texts(rows, "run_id")?.iter().map(|id| format!("{id}\n")).collect();
-    match session.terminal.is_stdout {
-        true => output::emit_text(&session.globals, &crate::report::cell::harmless(&ids)),
-        false => output::emit_text(&session.globals, &ids),
-    }
+    output::emit_text(&session.globals, &ids)
 }
 
 /// The runs that logged the metric.

@@ -6,6 +6,7 @@ use super::{canned, session::Session};
 use crate::engine::canned::{ParamValue, quoted};
 use crate::error::UserError;
 use anyhow::Result;
+use clap::ArgMatches;
 
 /// More metrics side by side than this are no table.
 const KEY_LIMIT: usize = 8;
@@ -16,17 +17,20 @@ const FEW: usize = 4;
 /// Every step, as far as a table can hold.
 const ALL_ROWS: i64 = i32::MAX as i64;
 
+/// A metric of a longer name is shown when it is asked for.
+const NAME_LIMIT: usize = 200;
+
 /// `history [RUN]`.
-pub async fn run(session: &Session, mut values: Values) -> Result<()> {
+pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) -> Result<()> {
     let word = text(&values, "run").unwrap_or("@latest");
     let run_id = session.workspace.resolve_run(word).await?;
     let known = metrics(session, &run_id).await?;
-    let keys = match text(&values, "keys") {
-        Some(keys) => checked(keys, &run_id, &known)?,
+    let keys = match matches.get_many::<String>("keys") {
+        Some(wanted) => checked(wanted.map(String::as_str), &run_id, &known)?,
         None => default_keys(&run_id, &known)?,
     };
     values.insert("run".to_owned(), ParamValue::Text(run_id));
-    values.insert("keys".to_owned(), ParamValue::Text(keys));
+    values.insert("keys".to_owned(), ParamValue::Text(listed(&keys)));
     let is_sampled = !values.contains_key("limit") && samples(session)?;
     if !is_sampled {
         values.entry("limit".to_owned()).or_insert(ParamValue::Integer(ALL_ROWS));
@@ -83,31 +87,54 @@ async fn metrics(session: &Session, run_id: &str) -> Result<Vec<Metric>> {
 }
 
 /// Those with a goal, else the first few; of one axis, as steps of two are no common row.
-fn default_keys(run_id: &str, known: &[Metric]) -> Result<String> {
-    let with_goal: Vec<&Metric> = known.iter().filter(|metric| metric.has_goal).collect();
+fn default_keys<'k>(run_id: &str, known: &'k [Metric]) -> Result<Vec<&'k str>> {
+    // The steps have a column of that name already.
+    let fitting = || known.iter().filter(|metric| metric.key != "step" && metric.key.len() <= NAME_LIMIT);
+    let with_goal: Vec<&Metric> = fitting().filter(|metric| metric.has_goal).collect();
     let (pool, limit) = match with_goal.is_empty() {
-        true => (known.iter().collect(), FEW),
+        true => (fitting().collect(), FEW),
         false => (with_goal, KEY_LIMIT),
     };
     let axis = pool.iter().find(|metric| metric.axis == "step").or(pool.first()).map(|metric| &metric.axis);
     let keys = pool.iter().filter(|metric| Some(&metric.axis) == axis).take(limit);
     let keys: Vec<&str> = keys.map(|metric| metric.key.as_str()).collect();
     match keys.is_empty() {
-        true => Err(UserError::failed(format!("run \"{run_id}\" has no metrics")).into()),
-        false => Ok(keys.join(",")),
+        true => Err(UserError::failed(format!("run \"{run_id}\" has no metrics to show unasked")).into()),
+        false => Ok(keys),
     }
 }
 
-fn checked(keys: &str, run_id: &str, known: &[Metric]) -> Result<String> {
+/// The metrics that were asked for: each word is the name of one, or several names parted by commas.
+fn checked<'w>(
+    wanted: impl Iterator<Item = &'w str>,
+    run_id: &str,
+    known: &[Metric],
+) -> Result<Vec<&'w str>> {
     let names: Vec<&str> = known.iter().map(|metric| metric.key.as_str()).collect();
-    let wanted: Vec<&str> = keys.split(',').map(str::trim).filter(|key| !key.is_empty()).collect();
-    match wanted.iter().find(|key| !names.contains(key)) {
+    let mut keys = Vec::new();
+    for word in wanted {
+        match names.contains(&word) {
+            true => keys.push(word),
+            false => keys.extend(word.split(',').map(str::trim).filter(|key| !key.is_empty())),
+        }
+    }
+    match keys.iter().find(|key| !names.contains(key)) {
         Some(key) => {
             let error = UserError::failed(format!("run \"{run_id}\" has no metric \"{key}\""));
             Err(error.nearest_of(key, &names, "metrics").into())
         }
-        None => Ok(wanted.join(",")),
+        None => Ok(keys),
     }
+}
+
+/// Names as the function `history` takes them: in quotes where a name could be read as another.
+fn listed(keys: &[&str]) -> String {
+    let is_plain = |key: &str| !key.contains(',') && !key.starts_with('"') && key.trim() == key;
+    let name = |key: &&str| match is_plain(key) {
+        true => (*key).to_owned(),
+        false => format!("\"{}\"", key.replace('"', "\"\"")),
+    };
+    keys.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -122,19 +149,34 @@ mod tests {
     #[test]
     fn metrics_with_a_goal_come_first() {
         let known = [metric("acc", "epoch", true), metric("loss", "step", true), metric("lr", "step", false)];
-        assert_eq!(default_keys("r", &known).unwrap(), "loss");
+        assert_eq!(default_keys("r", &known).unwrap(), ["loss"]);
         let bare: Vec<Metric> = (0..6).map(|n| metric(&format!("m{n}"), "step", false)).collect();
-        assert_eq!(default_keys("r", &bare).unwrap(), "m0,m1,m2,m3");
+        assert_eq!(default_keys("r", &bare).unwrap(), ["m0", "m1", "m2", "m3"]);
+        let odd = [
+            metric("step", "step", false),
+            metric(&"x".repeat(300), "step", false),
+            metric("a", "step", false),
+        ];
+        assert_eq!(default_keys("r", &odd).unwrap(), ["a"]);
         assert!(default_keys("r", &[]).is_err());
     }
 
     #[test]
     fn unknown_metrics_bring_the_nearest() {
         let known = [metric("val_loss", "step", true), metric("lr", "step", false)];
-        assert_eq!(checked("lr, val_loss", "r", &known).unwrap(), "lr,val_loss");
-        let error = checked("val_los", "r", &known).unwrap_err();
+        assert_eq!(checked(["lr, val_loss"].into_iter(), "r", &known).unwrap(), ["lr", "val_loss"]);
+        let error = checked(["val_los"].into_iter(), "r", &known).unwrap_err();
         let error = error.downcast_ref::<UserError>().unwrap();
         assert_eq!(error.message, "run \"r\" has no metric \"val_los\"");
         assert_eq!(error.hint.as_deref(), Some("did you mean \"val_loss\"?"));
+    }
+
+    #[test]
+    fn a_name_that_holds_a_comma_is_one_name() {
+        let known =
+            [metric("a,b", "step", false), metric("a", "step", false), metric(" \"c\"", "step", false)];
+        let keys = checked(["a,b", "a", " \"c\""].into_iter(), "r", &known).unwrap();
+        assert_eq!(keys, ["a,b", "a", " \"c\""]);
+        assert_eq!(listed(&keys), "\"a,b\",a,\" \"\"c\"\"\"");
     }
 }

@@ -15,7 +15,7 @@ mod show;
 mod sql;
 
 use super::repl;
-use super::terminal::{Colour, Terminal};
+use super::terminal::{Colour, Terminal, print_usage};
 use super::worker::{self, Asker};
 use crate::engine::canned::{Canned, built_in};
 use crate::engine::compute;
@@ -58,16 +58,19 @@ struct Parsed {
     workspace: Option<Workspace>,
 }
 
-/// Parses with the built-in commands, and once more with the user's own where that fails.
+/// Parses with the built-in commands, and once more with the user's own where that fails, or where help
+/// is to list them.
 fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
     let first = args::command(built_in()).try_get_matches_from(&argv);
     let (matches, workspace) = match first {
         Ok(matches) => (matches, None),
-        Err(error) if error.kind() == ErrorKind::InvalidSubcommand => match parse_own(&argv) {
-            Some((matches, workspace)) => (matches.map_err(|error| usage(&error))?, Some(workspace)),
-            None => return Err(usage(&error)),
-        },
-        Err(error) => return Err(usage(&error)),
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::DisplayHelp) => {
+            match parse_own(&argv) {
+                Some((matches, workspace)) => (matches.map_err(usage)?, Some(workspace)),
+                None => return Err(usage(error)),
+            }
+        }
+        Err(error) => return Err(usage(error)),
     };
     let globals = Globals::of(&matches).map_err(|error| fail(&Terminal::new(Colour::Auto, false), &error))?;
     Ok(Parsed { matches, globals, workspace })
@@ -84,10 +87,10 @@ fn parse_own(argv: &[OsString]) -> Option<OwnMatches> {
 }
 
 /// Prints help, the version, or what is wrong with the arguments.
-fn usage(error: &clap::Error) -> u8 {
-    // A closed stream is no failure of ours.
-    let _ = error.print();
-    u8::try_from(error.exit_code()).unwrap_or(2)
+fn usage(error: clap::Error) -> u8 {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    print_usage(error);
+    code
 }
 
 fn fail(terminal: &Terminal, error: &anyhow::Error) -> u8 {
@@ -208,7 +211,7 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
     match query.name.as_str() {
         "show" if query.built_in => show::run(session, values).await,
         "best" if query.built_in => best::run(session, values, matches).await,
-        "history" if query.built_in => history::run(session, values).await,
+        "history" if query.built_in => history::run(session, values, matches).await,
         name => canned::run(session, name, &values).await,
     }
 }

@@ -5,6 +5,7 @@
 use super::globals::Globals;
 use super::session::Session;
 use crate::error::UserError;
+use crate::report::cell::harmless;
 use crate::report::nan::NanCount;
 use crate::report::{self, Format, Style};
 use crate::surfaces::terminal::{Pipe, Terminal};
@@ -245,9 +246,11 @@ pub fn emit_batch(session: &Session, batch: &RecordBatch) -> Result<()> {
     sink.finish()
 }
 
-/// Writes text that is no table.
+/// Writes text that is no table; a terminal gets it without anything it would obey.
 pub fn emit_text(globals: &Globals, text: &str) -> Result<()> {
     let mut out = Pipe::new(io::stdout());
+    let is_on_screen = globals.output.is_none() && globals.terminal().is_stdout;
+    let text = if is_on_screen { &harmless(text) } else { text };
     match &globals.output {
         Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display())),
         None => match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

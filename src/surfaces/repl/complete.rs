@@ -1,5 +1,6 @@
 //! What Tab offers: keywords, tables, columns, functions; metric keys and run ids inside quotes.
 
+use crate::report::cell::for_people;
 use crate::workspace::Names;
 
 const KEYWORDS: &[&str] = &[
@@ -75,8 +76,10 @@ fn open_quote(before: &str) -> Option<usize> {
     (quotes.len() % 2 == 1).then(|| quotes.last().copied()).flatten()
 }
 
+/// Names that can be shown and typed as they are.
 fn quoted(names: &Names) -> Vec<String> {
-    names.keys.iter().chain(&names.runs).cloned().collect()
+    let names = names.keys.iter().chain(&names.runs);
+    names.filter(|name| for_people(name) == **name).cloned().collect()
 }
 
 fn command_word(before: &str, names: &Names, commands: &[String]) -> (usize, Vec<String>) {

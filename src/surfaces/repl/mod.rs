@@ -6,6 +6,7 @@ mod helper;
 
 use super::cli::{args, output, schema, session::Session};
 use super::cli::{command as run_command, interruptible, request, run_sql, user_error};
+use super::terminal::print_usage;
 use super::worker::Asker;
 use crate::error::UserError;
 use crate::report::Format;
@@ -162,8 +163,8 @@ async fn named(session: &Session, asker: &Asker, words: &[String]) -> Result<()>
     let matches = match args::command(session.queries()).try_get_matches_from(argv) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
-            // Help was asked for; a closed stdout is no failure.
-            let _ = error.print();
+            // Help was asked for.
+            print_usage(error);
             return Ok(());
         }
         Err(error) => return Err(UserError::usage(usage_message(&error)).into()),
