@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 mod cache;
 mod place;
 
-pub use crate::engine::compute::stacks_bytes;
+pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
 

@@ -18,9 +18,8 @@ use super::repl;
 use super::terminal::{Colour, Terminal, print_usage};
 use super::worker::{self, Asker};
 use crate::engine::canned::{Canned, built_in};
-use crate::engine::compute;
 use crate::error::UserError;
-use crate::workspace::Workspace;
+use crate::workspace::{QUERY_THREAD_NAME, Workspace};
 use anyhow::{Context, Result};
 use clap::ArgMatches;
 use clap::error::ErrorKind;
@@ -163,7 +162,7 @@ async fn main(parsed: Parsed) -> Result<u8> {
 fn hush_query_threads() {
     let told = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if std::thread::current().name() != Some(compute::THREAD_NAME) {
+        if std::thread::current().name() != Some(QUERY_THREAD_NAME) {
             told(panic);
         }
     }));
