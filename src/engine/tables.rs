@@ -1,4 +1,4 @@
-//! A stored table as DataFusion sees it: the catalog's exact files, pruned by their bounds, read
+//! A stored table as DataFusion sees it: the catalog's exact files, pruned by their runs and bounds, read
 //! without the rows that do not count.
 //!
 //! Bounds and row counts stated to the engine are those of the whole file; where rows of a file
@@ -206,7 +206,7 @@ fn bounds_of(file: &FileRecord, column: &str) -> Option<(ScalarValue, ScalarValu
     }
 }
 
-/// Bounds of files, as the pruning predicate asks for them.
+/// What is known of the rows of files, as the pruning predicate asks for it.
 struct Bounds<'a>(&'a [PartFile<'a>]);
 
 impl Bounds<'_> {
@@ -246,8 +246,14 @@ impl PruningStatistics for Bounds<'_> {
     fn row_counts(&self) -> Option<ArrayRef> {
         Some(Arc::new(self.0.iter().map(|file| Some(file.record.row_count)).collect::<UInt64Array>()))
     }
-    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
-        None
+    /// `false` where no row of a file is of any of these runs; whether all are is not known.
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        if column.name != "run_id" {
+            return None;
+        }
+        let runs: Vec<&str> = values.iter().map(|run| run.try_as_str().flatten()).collect::<Option<_>>()?;
+        let may_hold = |file: &PartFile<'_>| runs.iter().any(|run| file.record.members.may_hold(run));
+        Some(self.0.iter().map(|file| if may_hold(file) { None } else { Some(false) }).collect())
     }
 }
 

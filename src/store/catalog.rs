@@ -2,6 +2,7 @@
 //! commit; a file that no committed row names does not exist.
 
 use super::damage::Damage;
+use super::members::Members;
 use super::open::{self, Opened};
 use super::rows::RowSet;
 use super::sums::Sums;
@@ -221,7 +222,8 @@ create table meta (name text primary key, value text not null) without rowid;
 create table file (
     id integer primary key, tbl text not null, class text not null, path text not null unique, project text,
     size_bytes integer not null, row_count integer not null, run_min text, run_max text, key_min text, key_max text,
-    step_min integer, step_max integer, created_ms integer not null, sums blob not null, seal integer not null);
+    step_min integer, step_max integer, created_ms integer not null, sums blob not null, members blob not null,
+    seal integer not null);
 create table retired (
     path text primary key, file_id integer not null, retired_ms integer not null) without rowid;
 create table damaged (file_id integer primary key, why text not null);
@@ -534,7 +536,7 @@ impl Catalog for SqliteCatalog {
 fn live_files(transaction: &Transaction<'_>) -> anyhow::Result<Vec<FileRecord>> {
     let mut statement = transaction.prepare_cached(
         "select f.id, tbl, class, path, project, size_bytes, row_count, run_min, run_max, key_min, key_max, step_min,
-            step_max, created_ms, sums, seal, why from file f left join damaged d on d.file_id = f.id order by tbl, f.id",
+            step_max, created_ms, sums, members, seal, why from file f left join damaged d on d.file_id = f.id order by tbl, f.id",
     )?;
     let mut files: Vec<FileRecord> =
         statement.query_map([], read_file)?.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
@@ -555,7 +557,7 @@ fn live_files(transaction: &Transaction<'_>) -> anyhow::Result<Vec<FileRecord>> 
 
 /// `None` for a table this version does not know.
 fn read_file(row: &Row<'_>) -> rusqlite::Result<Option<FileRecord>> {
-    seal::check(row, 0, 15)?;
+    seal::check(row, 0, 16)?;
     let Some(table) = Table::from_name(&row.get::<_, String>(1)?) else { return Ok(None) };
     let class = FileClass::from_name(&row.get::<_, String>(2)?);
     let project: Option<String> = row.get(4)?;
@@ -567,7 +569,8 @@ fn read_file(row: &Row<'_>) -> rusqlite::Result<Option<FileRecord>> {
     file.key_bounds = row.get::<_, Option<String>>(9)?.zip(row.get(10)?);
     file.step_bounds = row.get::<_, Option<i64>>(11)?.zip(row.get(12)?);
     file.sums = Arc::new(Sums::from_bytes(file.size_bytes, &row.get::<_, Vec<u8>>(14)?));
-    if let Some(why) = row.get::<_, Option<String>>(16)? {
+    file.members = Members::from_bytes(&row.get::<_, Vec<u8>>(15)?);
+    if let Some(why) = row.get::<_, Option<String>>(17)? {
         file.sums.note_damage(why);
     }
     Ok(Some(file))

@@ -73,7 +73,7 @@ fn retire(transaction: &Transaction<'_>, file_id: i64, now_ms: i64) -> anyhow::R
 
 fn insert_file(transaction: &Transaction<'_>, file: &FileRecord, now_ms: i64) -> anyhow::Result<()> {
     let (runs, keys) = (file.run_bounds.as_ref(), file.key_bounds.as_ref());
-    let sql = "insert into file values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)";
+    let sql = "insert into file values (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)";
     seal::put(
         &mut *transaction.prepare_cached(sql)?,
         params![
@@ -92,6 +92,7 @@ fn insert_file(transaction: &Transaction<'_>, file: &FileRecord, now_ms: i64) ->
             file.step_bounds.map(|bounds| bounds.1),
             now_ms,
             file.sums.to_bytes(),
+            file.members.to_bytes(),
         ],
     )?;
     let mut member = transaction.prepare_cached("insert into file_run values (?1, ?2)")?;

@@ -9,6 +9,7 @@ pub mod damage;
 mod dictionary;
 mod encode;
 pub mod layout;
+pub mod members;
 pub mod merge;
 mod open;
 mod points;
@@ -19,6 +20,7 @@ pub mod sweep;
 pub mod writer;
 
 use crate::records::schema::Table;
+use members::Members;
 use rows::RowSet;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -126,6 +128,8 @@ pub struct FileRecord {
     pub row_count: u64,
     /// Runs that have rows in it. Filled for new files; the catalog keeps it.
     pub runs: BTreeSet<String>,
+    /// The same as hashes, of all files.
+    pub members: Members,
     /// Smallest and largest run id over the whole file.
     pub run_bounds: Option<(String, String)>,
     /// Smallest and largest key over the whole file.
@@ -150,6 +154,7 @@ impl FileRecord {
             sums: Arc::default(),
             row_count: 0,
             runs: BTreeSet::new(),
+            members: Members::default(),
             run_bounds: None,
             key_bounds: None,
             step_bounds: None,

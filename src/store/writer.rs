@@ -1,6 +1,7 @@
 //! Record batches to one Parquet file: written under a temporary name, synced, renamed. A file
 //! counts only once the catalog says so.
 
+use super::members::Members;
 use super::points::PointWriter;
 use super::sums::SumWriter;
 use super::{FileClass, FileRecord, Limits, layout};
@@ -195,6 +196,7 @@ impl FileWriter {
         self.record.key_bounds = self.record.key_bounds.filter(|_| !self.has_null_keys).filter(is_short);
         self.record.step_bounds = self.record.step_bounds.filter(|_| !self.has_null_steps);
         let runs = &self.record.runs;
+        self.record.members = Members::of(runs);
         self.record.run_bounds = runs.first().cloned().zip(runs.last().cloned()).filter(is_short);
         let target = self.cache.join(&self.record.path);
         if let Some(folder) = target.parent() {

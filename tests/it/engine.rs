@@ -46,6 +46,28 @@ fn predicates_on_run_key_and_step_reach_the_files() {
 }
 
 #[test]
+fn files_without_rows_of_a_run_are_not_opened() {
+    let project = Project::empty().with_limits(Limits { small_rows: 0, ..Limits::default() });
+    for half in ["a", "b"] {
+        (0..8).for_each(|run| {
+            project.write(&format!("{half}_{run}/train.jsonl"), "{\"step\": 1, \"loss\": 2}\n")
+        });
+        project.refresh();
+    }
+    // Ids say nothing of the order in which the runs came: bounds on them rule out neither file.
+    let ids = project.column("select run_id from runs order by path");
+    let scanned =
+        |filter: &str| files_scanned(&plan(&project, &format!("select value from metrics where {filter}")));
+    ids.iter().for_each(|id| assert_eq!(scanned(&format!("run_id = '{id}'")), 1));
+    assert_eq!(scanned(&format!("run_id in ('{}', '{}')", ids[0], ids[1])), 1);
+    assert_eq!(scanned(&format!("run_id in ('{}', '{}')", ids[0], ids[15])), 2);
+    assert_eq!(scanned(&format!("run_id <> '{}'", ids[0])), 2);
+    assert_eq!(scanned("run_id = 'zzz'"), 0);
+    let count = format!("select count(*) from metrics where run_id in ('{}', '{}')", ids[0], ids[15]);
+    assert_eq!(project.column(&count), ["2"]);
+}
+
+#[test]
 fn a_query_that_touches_no_overlap_has_no_extra_filter_or_sort() {
     let project = curves(1, 300);
     let id = &project.column("select run_id from runs")[0];
