@@ -95,7 +95,9 @@ impl Refresh<'_> {
         let mut outcome = Outcome::default();
         let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
         let mut memory = if first.is_worth_keeping { first.memory()? } else { None };
-        if !first.is_unchanged {
+        // What stands at the end of a log without a line end is read once the log is at rest.
+        let rest_ns = self.now_ms.saturating_sub(REST_MS).saturating_mul(1_000_000);
+        if !first.is_unchanged || self.catalog.has_tail_at_rest(rest_ns)? {
             let is_all = self.read(first.walked, &mut outcome, progress)?;
             memory = memory.filter(|_| is_all);
             self.tidy(&mut outcome)?;

@@ -191,6 +191,9 @@ pub trait Catalog: Send + Sync {
     fn look(&self) -> anyhow::Result<Option<Vec<u8>>>;
     /// Whether a later look may have to read more of an input that has not changed.
     fn has_unread_inputs(&self) -> anyhow::Result<bool>;
+    /// Whether an input that had not come to rest when its end was left unread did not change since an
+    /// instant (nanoseconds since 1970).
+    fn has_tail_at_rest(&self, since_ns: i64) -> anyhow::Result<bool>;
     /// Number for the next file.
     fn next_file_id(&self) -> anyhow::Result<i64>;
     /// Number for the next alert; grows for ever.
@@ -241,6 +244,7 @@ create table input (
     row_count integer not null, next_seq integer not null, problem_count integer not null,
     was_at_rest integer not null, seal integer not null, state text not null, state_seal integer not null,
     unique (path, source, identity));
+create index input_tail on input (modified_ns) where offset < size_bytes and not was_at_rest;
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
@@ -458,10 +462,16 @@ impl Catalog for SqliteCatalog {
     fn has_unread_inputs(&self) -> anyhow::Result<bool> {
         let sql = format!(
             "select exists (select 1 from input
-                    where modified_ns = 0 or segment < 0 or (offset < size_bytes and not was_at_rest))
+                    where modified_ns = 0 or segment < 0)
                 or exists (select 1 from verdict where source is null and text like '{UNREADABLE}%')"
         );
         Ok(self.row(&sql, [], |row| row.get(0))?.unwrap_or_default())
+    }
+
+    fn has_tail_at_rest(&self, since_ns: i64) -> anyhow::Result<bool> {
+        let sql = "select exists (select 1 from input
+            where offset < size_bytes and not was_at_rest and modified_ns < ?1)";
+        Ok(self.row(sql, [since_ns], |row| row.get(0))?.unwrap_or_default())
     }
 
     fn next_file_id(&self) -> anyhow::Result<i64> {
