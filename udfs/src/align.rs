@@ -14,14 +14,17 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBat
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableFunctionArgs, TableProvider};
-use datafusion::common::{Column, Result, plan_err};
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::common::{Column, DataFusionError, Result, plan_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{TableType, provider_as_source};
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, in_list, lit};
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
+use futures::StreamExt;
 
 use crate::args::whole_number;
-use crate::kernels::align::{Aligned, choose_rows, rows_of, union};
+use crate::kernels::align::{Series, choose_rows, union};
 use crate::kernels::nan_last;
 
 /// Turns the user's word for a run into its `run_id`, or says why it cannot.
@@ -189,8 +192,7 @@ impl TableProvider for AlignedTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let plan = state.create_physical_plan(&self.points_plan()?).await?;
-        let points = collect(plan, state.task_ctx()).await?;
-        let aligned = self.align(&points)?;
+        let aligned = self.align(self.read(plan, state.task_ctx()).await?)?;
         let rows = limit.unwrap_or(usize::MAX).min(aligned.num_rows());
         let partitions = [vec![aligned.slice(0, rows)]];
         let exec =
@@ -199,11 +201,56 @@ impl TableProvider for AlignedTable {
     }
 }
 
-/// Points of one metric, ascending by step, one a step.
+/// Points of one metric as they come.
 #[derive(Debug, Default)]
-struct Series {
+struct Points {
     steps: Vec<i64>,
     values: Vec<f64>,
+    /// Whether some step is not beyond the one before it.
+    has_disorder: bool,
+}
+
+impl Points {
+    fn push(&mut self, step: i64, value: f64) {
+        self.has_disorder |= self.steps.last().is_some_and(|last| *last >= step);
+        self.steps.push(step);
+        self.values.push(value);
+    }
+
+    /// Puts `more` behind.
+    fn append(&mut self, mut more: Points) {
+        if self.steps.is_empty() {
+            *self = more;
+            return;
+        }
+        let overlaps = self.steps.last() >= more.steps.first() && !more.steps.is_empty();
+        self.has_disorder |= more.has_disorder || overlaps;
+        self.steps.append(&mut more.steps);
+        self.values.append(&mut more.values);
+    }
+
+    /// Ascending by step; of several points at one step the greatest in total order stays (NaN over all).
+    fn one_a_step(self) -> Points {
+        if !self.has_disorder {
+            return self;
+        }
+        let mut points: Vec<(i64, f64)> = self.steps.into_iter().zip(self.values).collect();
+        points.sort_by(|left, right| left.0.cmp(&right.0).then(nan_last(&left.1, &right.1)));
+        let mut series = Points::default();
+        for (step, value) in points {
+            if series.steps.last() == Some(&step) {
+                series.values.pop();
+            } else {
+                series.steps.push(step);
+            }
+            series.values.push(value);
+        }
+        series
+    }
+
+    fn series(&self) -> Series<'_> {
+        Series { steps: &self.steps, values: &self.values }
+    }
 }
 
 impl AlignedTable {
@@ -216,97 +263,105 @@ impl AlignedTable {
             .filter(column("run_id").eq(lit(self.run_id.as_str())))?
             .filter(in_list(column("key"), keys, false))?
             .project(vec![
-                cast(column("key"), DataType::Utf8).alias("key"),
+                cast(column("key"), DataType::Utf8View).alias("key"),
                 cast(column("step"), DataType::Int64).alias("step"),
                 cast(column("value"), DataType::Float64).alias("value"),
             ])?
             .build()
     }
 
-    fn align(&self, points: &[RecordBatch]) -> Result<RecordBatch> {
-        let series = self.split(points)?;
-        let steps: Vec<&[i64]> = series.iter().map(|part| part.steps.as_slice()).collect();
-        let union = union(&steps);
-        let places: Vec<Vec<usize>> = steps.iter().map(|steps| rows_of(&union, steps)).collect();
-        let chosen = self.choose(&union, &series, &places);
-        let step = chosen.iter().map(|&row| union[row]);
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(step))];
-        for (part, places) in series.iter().zip(&places) {
-            columns.push(column_of(&chosen, places, &part.values));
+    /// Reads the points of each metric, in the order asked: all partitions side by side, each in the
+    /// order of its files.
+    async fn read(&self, plan: Arc<dyn ExecutionPlan>, context: Arc<TaskContext>) -> Result<Vec<Points>> {
+        let streams = execute_stream_partitioned(plan, context)?;
+        let tasks: Vec<_> =
+            streams.into_iter().map(|stream| SpawnedTask::spawn(split(stream, self.keys.clone()))).collect();
+        let mut found: Vec<Points> = self.keys.iter().map(|_| Points::default()).collect();
+        for task in tasks {
+            let part =
+                task.join_unwind().await.map_err(|error| DataFusionError::External(error.into()))??;
+            found.iter_mut().zip(part).for_each(|(points, more)| points.append(more));
         }
-        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
+        Ok(found)
     }
 
-    fn choose(&self, union: &[i64], series: &[Series], places: &[Vec<usize>]) -> Vec<usize> {
-        let aligned: Vec<Aligned<'_>> =
-            series.iter().zip(places).map(|(part, rows)| Aligned { rows, values: &part.values }).collect();
-        choose_rows(union, &aligned, self.rows.unwrap_or(usize::MAX))
-    }
-
-    /// Sorts the rows read into one series a metric, in the order asked.
-    fn split(&self, points: &[RecordBatch]) -> Result<Vec<Series>> {
-        let mut found: Vec<Vec<(i64, f64)>> = vec![Vec::new(); self.keys.len()];
-        for batch in points {
-            self.split_batch(batch, &mut found);
-        }
-        if let Some(missing) = found.iter().position(Vec::is_empty) {
+    fn align(&self, found: Vec<Points>) -> Result<RecordBatch> {
+        if let Some(missing) = found.iter().position(|points| points.steps.is_empty()) {
             let (key, run) = (&self.keys[missing], &self.run);
             return plan_err!("no metric \"{key}\" in run \"{run}\"");
         }
-        Ok(found.into_iter().map(one_a_step).collect())
-    }
-
-    fn split_batch(&self, batch: &RecordBatch, found: &mut [Vec<(i64, f64)>]) {
-        let keys = batch.column(0).as_string::<i32>();
-        let steps = batch.column(1).as_primitive::<Int64Type>();
-        let values = batch.column(2).as_primitive::<Float64Type>();
-        let mut metric = 0;
-        for row in 0..batch.num_rows() {
-            if keys.is_null(row) || steps.is_null(row) || values.is_null(row) {
-                continue;
-            }
-            // Rows of one metric mostly lie side by side.
-            if self.keys[metric] != keys.value(row) {
-                let place = self.keys.iter().position(|key| key == keys.value(row));
-                let Some(place) = place else { continue };
-                metric = place;
-            }
-            found[metric].push((steps.value(row), values.value(row)));
-        }
+        let found: Vec<Points> = found.into_iter().map(Points::one_a_step).collect();
+        let series: Vec<Series<'_>> = found.iter().map(Points::series).collect();
+        let union = union(&series);
+        let chosen = choose_rows(&union, &series, self.rows.unwrap_or(usize::MAX));
+        let steps: Vec<i64> = chosen.iter().map(|&row| union[row]).collect();
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(steps.clone()))];
+        columns.extend(series.iter().map(|series| column_of(&steps, series)));
+        Ok(RecordBatch::try_new(Arc::clone(&self.schema), columns)?)
     }
 }
 
-/// Orders points by step; of several at one step the greatest in total order stays (NaN over all).
-fn one_a_step(mut points: Vec<(i64, f64)>) -> Series {
-    points.sort_by(|left, right| left.0.cmp(&right.0).then(nan_last(&left.1, &right.1)));
-    let mut series = Series::default();
-    for (step, value) in points {
-        if series.steps.last() == Some(&step) {
-            series.values.pop();
-        } else {
-            series.steps.push(step);
-        }
-        series.values.push(value);
+/// Sorts rows into the points of each key.
+async fn split(mut rows: SendableRecordBatchStream, keys: Vec<String>) -> Result<Vec<Points>> {
+    let mut found: Vec<Points> = keys.iter().map(|_| Points::default()).collect();
+    while let Some(batch) = rows.next().await {
+        split_batch(&batch?, &keys, &mut found);
     }
-    series
+    Ok(found)
 }
 
-/// Values of a series in the chosen rows, null where it has none. All of `chosen` and `places` ascend.
-fn column_of(chosen: &[usize], places: &[usize], values: &[f64]) -> ArrayRef {
+fn split_batch(batch: &RecordBatch, names: &[String], found: &mut [Points]) {
+    let keys = batch.column(0).as_string_view();
+    let steps = batch.column(1).as_primitive::<Int64Type>();
+    let values = batch.column(2).as_primitive::<Float64Type>();
+    let mut metric = 0;
+    for row in 0..batch.num_rows() {
+        if keys.is_null(row) || steps.is_null(row) || values.is_null(row) {
+            continue;
+        }
+        // Rows of one metric mostly lie side by side.
+        if names[metric] != keys.value(row) {
+            let Some(place) = names.iter().position(|name| name == keys.value(row)) else { continue };
+            metric = place;
+        }
+        found[metric].push(steps.value(row), values.value(row));
+    }
+}
+
+/// Values of a series at ascending steps, null where it has none.
+fn column_of(steps: &[i64], series: &Series<'_>) -> ArrayRef {
     let mut next = 0;
-    let column = chosen.iter().map(|row| {
-        while places.get(next).is_some_and(|place| place < row) {
-            next += 1;
-        }
-        (places.get(next) == Some(row)).then(|| values[next])
+    let column = steps.iter().map(|step| {
+        next = seek(series.steps, next, *step);
+        (series.steps.get(next) == Some(step)).then(|| series.values[next])
     });
     Arc::new(column.collect::<Float64Array>())
+}
+
+/// First place at or behind `from` whose step is not below `step`; near ones are found soonest.
+fn seek(steps: &[i64], from: usize, step: i64) -> usize {
+    let mut stride = 1;
+    while steps.get(from + stride).is_some_and(|other| *other < step) {
+        stride *= 2;
+    }
+    let end = (from + stride + 1).min(steps.len());
+    from + steps[from..end].partition_point(|other| *other < step)
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::split_keys;
+    use super::{seek, split_keys};
+
+    #[test]
+    fn the_next_step_is_found_from_anywhere() {
+        let steps: Vec<i64> = (0..100).map(|i| i * 3).collect();
+        for from in 0..=100 {
+            for step in (0..310).filter(|step| from == 0 || steps[from - 1] < *step) {
+                assert_eq!(seek(&steps, from, step), steps.partition_point(|other| *other < step).max(from));
+            }
+        }
+    }
 
     #[test]
     fn keys_are_split_at_commas_outside_of_quotes() {
