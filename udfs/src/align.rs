@@ -217,16 +217,31 @@ impl Points {
         self.values.push(value);
     }
 
-    /// Puts `more` behind.
-    fn append(&mut self, mut more: Points) {
-        if self.steps.is_empty() {
-            *self = more;
-            return;
+    /// Points of several partitions. Files do not overlap, so that long stretches follow each other.
+    fn merge(mut parts: Vec<Points>) -> Points {
+        parts.retain(|part| !part.steps.is_empty());
+        if parts.len() == 1 {
+            return parts.pop().unwrap_or_default();
         }
-        let overlaps = self.steps.last() >= more.steps.first() && !more.steps.is_empty();
-        self.has_disorder |= more.has_disorder || overlaps;
-        self.steps.append(&mut more.steps);
-        self.values.append(&mut more.values);
+        let mut all =
+            Points { has_disorder: parts.iter().any(|part| part.has_disorder), ..Points::default() };
+        let mut next = vec![0; parts.len()];
+        loop {
+            let heads = parts.iter().zip(&next).enumerate();
+            let mut heads: Vec<(i64, usize)> =
+                heads.filter_map(|(part, (points, at))| Some((*points.steps.get(*at)?, part))).collect();
+            heads.sort_unstable();
+            let Some((_, first)) = heads.first().copied() else { return all };
+            let (part, at) = (&parts[first], next[first]);
+            let end = match heads.get(1) {
+                Some((step, _)) => seek(&part.steps, at, *step).max(at + 1),
+                None => part.steps.len(),
+            };
+            all.has_disorder |= all.steps.last().is_some_and(|last| *last >= part.steps[at]);
+            all.steps.extend_from_slice(&part.steps[at..end]);
+            all.values.extend_from_slice(&part.values[at..end]);
+            next[first] = end;
+        }
     }
 
     /// Ascending by step; of several points at one step the greatest in total order stays (NaN over all).
@@ -276,13 +291,13 @@ impl AlignedTable {
         let streams = execute_stream_partitioned(plan, context)?;
         let tasks: Vec<_> =
             streams.into_iter().map(|stream| SpawnedTask::spawn(split(stream, self.keys.clone()))).collect();
-        let mut found: Vec<Points> = self.keys.iter().map(|_| Points::default()).collect();
+        let mut parts: Vec<Vec<Points>> = self.keys.iter().map(|_| Vec::new()).collect();
         for task in tasks {
-            let part =
+            let found =
                 task.join_unwind().await.map_err(|error| DataFusionError::External(error.into()))??;
-            found.iter_mut().zip(part).for_each(|(points, more)| points.append(more));
+            parts.iter_mut().zip(found).for_each(|(parts, points)| parts.push(points));
         }
-        Ok(found)
+        Ok(parts.into_iter().map(Points::merge).collect())
     }
 
     fn align(&self, found: Vec<Points>) -> Result<RecordBatch> {
@@ -351,7 +366,25 @@ fn seek(steps: &[i64], from: usize, step: i64) -> usize {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::{seek, split_keys};
+    use super::{Points, seek, split_keys};
+
+    #[test]
+    fn points_of_partitions_are_merged_in_order() {
+        let points = |steps: &[i64]| {
+            let mut points = Points::default();
+            steps.iter().for_each(|step| points.push(*step, *step as f64));
+            points
+        };
+        let merged = |parts: &[&[i64]]| Points::merge(parts.iter().map(|steps| points(steps)).collect());
+        let even = merged(&[&[1, 2, 5, 6], &[], &[3, 4, 7], &[0, 8]]);
+        assert_eq!((even.steps, even.has_disorder), ((0..=8).collect(), false));
+        for parts in [&[&[1, 2][..], &[2, 3][..]][..], &[&[2, 1], &[3]], &[&[1, 1]]] {
+            let merged = merged(parts);
+            assert!(merged.has_disorder, "{parts:?}");
+            let steps = merged.one_a_step().steps;
+            assert!(steps.is_sorted_by(|a, b| a < b), "{steps:?}");
+        }
+    }
 
     #[test]
     fn the_next_step_is_found_from_anywhere() {
