@@ -111,10 +111,13 @@ fn with_schema(state: SessionState, schema: Arc<dyn SchemaProvider>) -> anyhow::
     Ok(SessionContext::new_with_state(builder.build()))
 }
 
-/// The same tables and functions, read on one partition.
-pub fn on_one_partition(ctx: &SessionContext) -> SessionContext {
+/// The same for few rows: there more than one partition, and a second look for a better plan, cost more
+/// than they save.
+pub fn for_few_rows(ctx: &SessionContext) -> SessionContext {
     let mut state = ctx.state();
-    state.config_mut().options_mut().execution.target_partitions = 1;
+    let options = state.config_mut().options_mut();
+    options.execution.target_partitions = 1;
+    options.optimizer.max_passes = 1;
     SessionContext::new_with_state(state)
 }
 

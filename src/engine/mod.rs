@@ -64,7 +64,7 @@ pub struct Engine {
     ctx: SessionContext,
     snapshot: Snapshot,
     catalog: Arc<dyn Catalog>,
-    /// The same on one partition: for few rows more of them cost more than they save.
+    /// The same for few rows.
     small: SessionContext,
     /// Rows of each table.
     row_counts: Arc<BTreeMap<&'static str, u64>>,
@@ -99,7 +99,7 @@ impl Engine {
         };
         context::register_table_functions(&ctx, resolve).await?;
         functions::restrict(&ctx);
-        let small = context::on_one_partition(&ctx);
+        let small = context::for_few_rows(&ctx);
         let row_counts = Arc::new(row_counts(&snapshot));
         let small_rows = options.limits.small_rows;
         let catalog = Arc::clone(catalog);
