@@ -35,19 +35,36 @@ pub fn compact(catalog: &dyn Catalog, limits: Limits, now_ms: i64) -> anyhow::Re
 /// The first group of files that shall become one.
 fn due(catalog: &dyn Catalog, limits: Limits) -> anyhow::Result<Option<(Snapshot, Vec<FileRecord>)>> {
     let snapshot = catalog.snapshot()?;
-    let group = due_group(&snapshot, limits.compact_files.max(2));
+    let group = due_group(&snapshot, limits.compact_files.max(2)).or_else(|| few_rows(&snapshot));
     Ok(group.map(|group| (snapshot, group)))
 }
 
 /// Tables with a few rows a run are read whole by most questions: their files are merged sooner.
 const SMALL_TABLE_FILES: usize = 8;
 
+/// Files of such a table that hold together no more rows than this are always one: a file more costs
+/// every question more than writing them again costs once.
+const FEW_ROWS: u64 = 4096;
+
+fn is_small(table: Table) -> bool {
+    !matches!(table, Table::Metrics | Table::Console | Table::Texts)
+}
+
 /// Files of like size in a table that are merged, and the ratio of sizes that count as alike.
 fn ratio_of(table: Table, compact_files: usize) -> usize {
-    match table {
-        Table::Metrics | Table::Console | Table::Texts => compact_files,
-        _ => compact_files.min(SMALL_TABLE_FILES),
+    if is_small(table) { compact_files.min(SMALL_TABLE_FILES) } else { compact_files }
+}
+
+/// All files of a small table, where they hold few rows.
+fn few_rows(snapshot: &Snapshot) -> Option<Vec<FileRecord>> {
+    let mut groups: BTreeMap<(Table, FileClass, Option<&str>), Vec<&FileRecord>> = BTreeMap::new();
+    for file in snapshot.files.iter().filter(|file| is_small(file.table) && file.damage().is_none()) {
+        groups.entry((file.table, file.class, file.project.as_deref())).or_default().push(file);
     }
+    let is_few = |group: &&Vec<&FileRecord>| {
+        group.len() > 1 && group.iter().map(|file| file.row_count).sum::<u64>() <= FEW_ROWS
+    };
+    groups.values().find(is_few).map(|group| group.iter().copied().cloned().collect())
 }
 
 fn due_group(snapshot: &Snapshot, compact_files: usize) -> Option<Vec<FileRecord>> {
