@@ -118,6 +118,11 @@ pub fn for_few_rows(ctx: &SessionContext) -> SessionContext {
     let options = state.config_mut().options_mut();
     options.execution.target_partitions = 1;
     options.optimizer.max_passes = 1;
+    // Filters that are found while a join or a sort runs, to read less.
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_topk_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     SessionContext::new_with_state(state)
 }
 
