@@ -214,7 +214,7 @@ impl Loader<'_> {
         let is_whole = read.done && !failed && !read.torn;
         record.size_bytes = if is_whole { stat.size_bytes } else { record.offset };
         record.modified_ns = if is_whole { stat.modified_ns } else { 0 };
-        record.was_at_rest = stat.is_at_rest;
+        record.waits_for_rest = input.kind == InputKind::Log && !stat.is_at_rest;
         if input.kind == InputKind::Log {
             record.fingerprint = read.fingerprint;
         }

@@ -139,7 +139,7 @@ fn change(
         _ if input.segment != record.segment || input.role != record.role => Change::Rewritten,
         // What stands at its end without a line end may be taken for whole now.
         InputKind::Log
-            if !moved && stat.is_at_rest && !record.was_at_rest && record.offset < stat.size_bytes =>
+            if !moved && stat.is_at_rest && record.waits_for_rest && record.offset < stat.size_bytes =>
         {
             Change::Grown
         }

@@ -212,7 +212,6 @@ impl<'a> Worker<'a> {
         if let Some(stat) = self.shared.pass.stats.get(&input.path) {
             record.size_bytes = stat.size_bytes;
             record.modified_ns = stat.modified_ns;
-            record.was_at_rest = stat.is_at_rest;
         }
         record
     }

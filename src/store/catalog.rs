@@ -44,8 +44,8 @@ pub struct InputRecord {
     pub next_seq: i64,
     /// Problems met, more than are kept.
     pub problem_count: i64,
-    /// Whether it had been left alone for a while when it was read.
-    pub was_at_rest: bool,
+    /// Whether what was left unread at its end may be read once it is at rest.
+    pub waits_for_rest: bool,
     /// Runs it feeds.
     pub runs: Vec<String>,
 }
@@ -191,8 +191,8 @@ pub trait Catalog: Send + Sync {
     fn look(&self) -> anyhow::Result<Option<Vec<u8>>>;
     /// Whether a later look may have to read more of an input that has not changed.
     fn has_unread_inputs(&self) -> anyhow::Result<bool>;
-    /// Whether an input that had not come to rest when its end was left unread did not change since an
-    /// instant (nanoseconds since 1970).
+    /// Whether an input whose end was left unread until it is at rest did not change since an instant
+    /// (nanoseconds since 1970).
     fn has_tail_at_rest(&self, since_ns: i64) -> anyhow::Result<bool>;
     /// Number for the next file.
     fn next_file_id(&self) -> anyhow::Result<i64>;
@@ -242,9 +242,9 @@ create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
     row_count integer not null, next_seq integer not null, problem_count integer not null,
-    was_at_rest integer not null, seal integer not null, state text not null, state_seal integer not null,
+    waits_for_rest integer not null, seal integer not null, state text not null, state_seal integer not null,
     unique (path, source, identity));
-create index input_tail on input (modified_ns) where offset < size_bytes and not was_at_rest;
+create index input_tail on input (modified_ns) where offset < size_bytes and waits_for_rest;
 create table input_run (path text not null, run_id text not null, primary key (path, run_id)) without rowid;
 create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
@@ -359,7 +359,7 @@ impl Catalog for SqliteCatalog {
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>> {
         let sql =
             "select path, source, identity, segment, role, size_bytes, modified_ns, fingerprint, offset,
-            row_count, next_seq, problem_count, was_at_rest, seal from input order by path, source, identity";
+            row_count, next_seq, problem_count, waits_for_rest, seal from input order by path, source, identity";
         let mut inputs = self.rows(sql, [], read_input)?;
         // Joined here: a join would pass over rows that a broken page made null.
         let known = self.runs()?;
@@ -470,7 +470,7 @@ impl Catalog for SqliteCatalog {
 
     fn has_tail_at_rest(&self, since_ns: i64) -> anyhow::Result<bool> {
         let sql = "select exists (select 1 from input
-            where offset < size_bytes and not was_at_rest and modified_ns < ?1)";
+            where offset < size_bytes and waits_for_rest and modified_ns < ?1)";
         Ok(self.row(sql, [since_ns], |row| row.get(0))?.unwrap_or_default())
     }
 
@@ -602,7 +602,7 @@ fn read_input(row: &Row<'_>) -> rusqlite::Result<InputRecord> {
         row_count: row.get::<_, i64>(9)?.cast_unsigned(),
         next_seq: row.get(10)?,
         problem_count: row.get(11)?,
-        was_at_rest: row.get(12)?,
+        waits_for_rest: row.get(12)?,
         runs: Vec::new(),
     })
 }

@@ -170,7 +170,7 @@ fn put_input(transaction: &Transaction<'_>, input: &InputRecord) -> anyhow::Resu
         row_count,
         input.next_seq,
         input.problem_count,
-        input.was_at_rest,
+        input.waits_for_rest,
     ];
     let (seal, state_seal) = (seal::of(about)?, seal::of(params![input.state])?);
     let values = about.iter().copied().chain([&seal as &dyn ToSql, &input.state, &state_seal]);

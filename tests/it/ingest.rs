@@ -402,6 +402,23 @@ fn the_last_row_of_a_table_without_line_end_is_read_once_the_file_is_at_rest() {
     assert_eq!(project.column("select last_step || ' ' || point_count from runs"), ["3 4"]);
 }
 
+/// A document is read whole: no refresh waits for more of it, or none would ever be a mere look.
+#[test]
+fn what_is_left_of_a_broken_document_is_not_waited_for() {
+    let mut project = Project::empty();
+    project.write("train.jsonl", lines(0..20, 1.0));
+    project.write("config.json", "{\"lr\": ");
+    project.now_ms -= 24 * 3_600_000;
+    project.refresh();
+    assert!(!project.open().catalog().unwrap().has_tail_at_rest(i64::MAX).unwrap());
+    project.append("train.jsonl", "{\"step\": 20, \"lo");
+    project.refresh();
+    assert!(project.open().catalog().unwrap().has_tail_at_rest(i64::MAX).unwrap());
+    project.now_ms += 24 * 3_600_000;
+    project.refresh();
+    assert!(!project.open().catalog().unwrap().has_tail_at_rest(i64::MAX).unwrap());
+}
+
 #[test]
 fn the_problem_of_a_document_goes_with_it() {
     let project = Project::empty();
