@@ -109,11 +109,8 @@ impl Ids {
     /// Known runs of a log, with their ids.
     pub fn of_log(&self, source: &str, identity: &str) -> impl Iterator<Item = (&RunKey, &String)> {
         let first = RunKey { source: source.into(), identity: identity.into(), sub: String::new() };
-        let is_its = {
-            let (source, identity) = (first.source.clone(), first.identity.clone());
-            move |key: &RunKey| key.source == source && key.identity == identity
-        };
-        self.known.range(first..).take_while(move |(key, _)| is_its(key))
+        let runs = self.known.range(&first..);
+        runs.take_while(move |(key, _)| key.source == first.source && key.identity == first.identity)
     }
 
     /// Whether there may be other runs, or other ids, than those known.

@@ -96,8 +96,7 @@ impl Refresh<'_> {
         let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
         let mut memory = if first.is_worth_keeping { first.memory()? } else { None };
         // What stands at the end of a log without a line end is read once the log is at rest.
-        let rest_ns = self.now_ms.saturating_sub(REST_MS).saturating_mul(1_000_000);
-        if !first.is_unchanged || self.catalog.has_tail_at_rest(rest_ns)? {
+        if !first.is_unchanged || self.catalog.has_tail_at_rest(self.rest_ns())? {
             let is_all = self.read(first.walked, &mut outcome, progress)?;
             memory = memory.filter(|_| is_all);
             self.tidy(&mut outcome)?;
@@ -128,8 +127,13 @@ impl Refresh<'_> {
         Ok(false)
     }
 
+    /// What did not change since then is at rest, nanoseconds since 1970.
+    fn rest_ns(&self) -> i64 {
+        self.now_ms.saturating_sub(REST_MS).saturating_mul(1_000_000)
+    }
+
     fn stat_of(&self, stat: &discover::Stat) -> Stat {
-        let is_at_rest = self.now_ms.saturating_sub(stat.modified_ns / 1_000_000) > REST_MS;
+        let is_at_rest = stat.modified_ns < self.rest_ns();
         Stat { size_bytes: stat.size_bytes, modified_ns: stat.modified_ns, is_at_rest }
     }
 
