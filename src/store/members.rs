@@ -1,6 +1,7 @@
 //! Which runs a file may hold rows of: exact enough to leave out the other files, at 4 bytes a run.
 //! Ids of runs say nothing of their time, so that bounds on them rule out no file.
 
+use super::words;
 use std::sync::Arc;
 
 /// Hashes (CRC-32) of the ids of the runs in a file, in order.
@@ -18,13 +19,12 @@ impl Members {
 
     /// As the catalog keeps them.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let word = |chunk: &[u8]| u32::from_le_bytes(chunk.try_into().unwrap_or_default());
-        Self(bytes.chunks_exact(4).map(word).collect())
+        Self(words::from_bytes(bytes))
     }
 
     /// The inverse of [`Members::from_bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|hash| hash.to_le_bytes()).collect()
+        words::to_bytes(&self.0)
     }
 
     /// Whether there may be rows of a run; where not, there are none.

@@ -17,6 +17,7 @@ pub mod rows;
 mod seal;
 pub mod sums;
 pub mod sweep;
+mod words;
 pub mod writer;
 
 use crate::records::schema::Table;

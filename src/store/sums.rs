@@ -4,6 +4,7 @@
 //! compressed page often decodes to other values without an error.
 
 use super::damage::Damage;
+use super::words;
 use bytes::Bytes;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::reader::{ChunkReader, Length};
@@ -28,13 +29,12 @@ pub struct Sums {
 impl Sums {
     /// As the catalog keeps them.
     pub fn from_bytes(size_bytes: u64, bytes: &[u8]) -> Self {
-        let word = |chunk: &[u8]| u32::from_le_bytes(chunk.try_into().unwrap_or_default());
-        Self { size_bytes, blocks: bytes.chunks_exact(4).map(word).collect(), damage: OnceLock::new() }
+        Self { size_bytes, blocks: words::from_bytes(bytes), damage: OnceLock::new() }
     }
 
     /// The inverse of [`Sums::from_bytes`].
     pub fn to_bytes(&self) -> Vec<u8> {
-        self.blocks.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+        words::to_bytes(&self.blocks)
     }
 
     /// Size of the file.
