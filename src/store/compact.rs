@@ -35,7 +35,7 @@ pub fn compact(catalog: &dyn Catalog, limits: Limits, now_ms: i64) -> anyhow::Re
 /// The first group of files that shall become one.
 fn due(catalog: &dyn Catalog, limits: Limits) -> anyhow::Result<Option<(Snapshot, Vec<FileRecord>)>> {
     let snapshot = catalog.snapshot()?;
-    let group = due_group(&snapshot, limits.compact_files.max(2)).or_else(|| few_rows(&snapshot));
+    let group = due_group(&snapshot, limits.compact_files.max(2));
     Ok(group.map(|group| (snapshot, group)))
 }
 
@@ -55,30 +55,33 @@ fn ratio_of(table: Table, compact_files: usize) -> usize {
     if is_small(table) { compact_files.min(SMALL_TABLE_FILES) } else { compact_files }
 }
 
-/// All files of a small table, where they hold few rows.
-fn few_rows(snapshot: &Snapshot) -> Option<Vec<FileRecord>> {
+fn due_group(snapshot: &Snapshot, compact_files: usize) -> Option<Vec<FileRecord>> {
     let mut groups: BTreeMap<(Table, FileClass, Option<&str>), Vec<&FileRecord>> = BTreeMap::new();
-    for file in snapshot.files.iter().filter(|file| is_small(file.table) && file.damage().is_none()) {
+    for file in snapshot.files.iter().filter(|file| file.damage().is_none()) {
         groups.entry((file.table, file.class, file.project.as_deref())).or_default().push(file);
     }
-    let is_few = |group: &&Vec<&FileRecord>| {
-        group.len() > 1 && group.iter().map(|file| file.row_count).sum::<u64>() <= FEW_ROWS
-    };
-    groups.values().find(is_few).map(|group| group.iter().copied().cloned().collect())
+    let group = groups.into_iter().find_map(|((table, ..), files)| {
+        few_rows(table, &files).or_else(|| of_like_size(table, files, compact_files))
+    })?;
+    Some(group.into_iter().cloned().collect())
 }
 
-fn due_group(snapshot: &Snapshot, compact_files: usize) -> Option<Vec<FileRecord>> {
-    let mut groups: BTreeMap<(Table, FileClass, Option<&str>, u32), Vec<&FileRecord>> = BTreeMap::new();
-    for file in snapshot.files.iter().filter(|file| file.damage().is_none()) {
-        let ratio = ratio_of(file.table, compact_files);
-        let size_class = file.row_count.max(1).ilog(ratio as u64);
-        groups.entry((file.table, file.class, file.project.as_deref(), size_class)).or_default().push(file);
+/// All files of a small table, where they hold few rows.
+fn few_rows<'a>(table: Table, files: &[&'a FileRecord]) -> Option<Vec<&'a FileRecord>> {
+    let rows: u64 = files.iter().map(|file| file.row_count).sum();
+    (is_small(table) && files.len() > 1 && rows <= FEW_ROWS).then(|| files.to_vec())
+}
+
+/// Files of like size, where there are enough of them.
+fn of_like_size(table: Table, files: Vec<&FileRecord>, compact_files: usize) -> Option<Vec<&FileRecord>> {
+    let ratio = ratio_of(table, compact_files);
+    let mut classes: BTreeMap<u32, Vec<&FileRecord>> = BTreeMap::new();
+    for file in files {
+        classes.entry(file.row_count.max(1).ilog(ratio as u64)).or_default().push(file);
     }
-    let is_due = |((table, ..), group): ((Table, _, _, _), Vec<&FileRecord>)| {
-        let ratio = ratio_of(table, compact_files);
-        (group.len() >= ratio).then(|| group.into_iter().take(ratio).cloned().collect())
-    };
-    groups.into_iter().find_map(is_due)
+    let mut group = classes.into_values().find(|group| group.len() >= ratio)?;
+    group.truncate(ratio);
+    Some(group)
 }
 
 /// One file of all rows that count, and one of those a later arrival took the place of.
