@@ -131,6 +131,14 @@ pub fn noise(path: &Path, steps: u64) {
     }
 }
 
+/// Adds a name, which is field `number` of an item, and its value.
+fn item(message: &mut Vec<u8>, number: u32, name: &str, json: &str) {
+    let mut item = Vec::new();
+    field(&mut item, number, name.as_bytes());
+    field(&mut item, 16, json.as_bytes());
+    field(message, 1, &item);
+}
+
 /// A protobuf field of bytes, text or a message.
 fn field(out: &mut Vec<u8>, number: u32, content: &[u8]) {
     prost::encoding::encode_key(number, prost::encoding::WireType::LengthDelimited, out);
@@ -196,10 +204,7 @@ impl WandbLog {
         let items = |of: u32| {
             let mut message = Vec::new();
             for (name, json) in values {
-                let mut item = Vec::new();
-                field(&mut item, 2, name.as_bytes());
-                field(&mut item, 16, json.as_bytes());
-                field(&mut message, 1, &item);
+                item(&mut message, 2, name, json);
             }
             let mut record = Vec::new();
             field(&mut record, of, &message);
@@ -215,10 +220,7 @@ impl WandbLog {
         field(&mut run, 3, b"demo");
         let mut update = Vec::new();
         for (key, json) in config {
-            let mut item = Vec::new();
-            field(&mut item, 1, key.as_bytes());
-            field(&mut item, 16, json.as_bytes());
-            field(&mut update, 1, &item);
+            item(&mut update, 1, key, json);
         }
         field(&mut run, 4, &update);
         field(&mut run, 8, name.as_bytes());
