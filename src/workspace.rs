@@ -6,7 +6,7 @@ use crate::engine::{Engine, EngineOptions, compute};
 use crate::error::UserError;
 use crate::records::batch::to_batch;
 use crate::settings::Settings;
-use crate::sources::sidecar;
+use crate::sources::find::sidecar;
 use crate::store::{Catalog, Damage, Limits};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use cache::Cache;

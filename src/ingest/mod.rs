@@ -14,8 +14,8 @@ pub mod sink;
 pub mod state;
 pub mod worker;
 
-use crate::sources::discover;
-use crate::sources::tree::Walked;
+use crate::sources::find::discover;
+use crate::sources::find::tree::Walked;
 use crate::store::{Catalog, Changes, Limits, sweep};
 use known::Known;
 use look::{FirstLook, Look};

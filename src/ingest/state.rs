@@ -4,7 +4,7 @@ use super::overlap::Rewind;
 use super::settle::AxisHint;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
-use crate::sources::axis::planned_steps;
+use crate::sources::parse::axis::planned_steps;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,10 +1,11 @@
 //! Tables of metrics: Keras, Lightning, Ultralytics, timm, DeepSpeed and hand-made CSV. One header,
 //! one row a line; rows may be short, long, sparse or a repetition of the header.
 
-use super::json::{self, Fields, Json, parse_non_finite, parse_number_like};
-use super::lines::Lines;
-use super::rows::Tracker;
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict, judge};
+use super::find::judge;
+use super::parse::json::{self, Fields, Json, parse_non_finite, parse_number_like};
+use super::parse::lines::Lines;
+use super::parse::rows::Tracker;
+use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Axis, Problem};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;

@@ -1,11 +1,13 @@
 //! JSON lines: one object a line, written by hand-made training loops, possibly between lines of
 //! other text; and `.json` files that hold an array of objects or several of them.
 
-use super::json::{Fault, Fields, Json, Marks, parse, parse_marked, parse_whole};
-use super::lines::Lines;
-use super::pattern::Patterns;
-use super::rows::Tracker;
-use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict, judge, terminal};
+use super::find::judge;
+use super::parse::json::{Fault, Fields, Json, Marks, parse, parse_marked, parse_whole};
+use super::parse::lines::Lines;
+use super::parse::pattern::Patterns;
+use super::parse::rows::Tracker;
+use super::parse::terminal;
+use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{ConsoleLine, Problem};
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -368,7 +370,7 @@ mod tests {
     }
 
     fn parse_text(text: &str) -> f64 {
-        crate::sources::json::parse_number_like(text).unwrap()
+        crate::sources::parse::json::parse_number_like(text).unwrap()
     }
 
     /// The parser that reads the expectations may be off by the last bit.

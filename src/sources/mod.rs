@@ -4,25 +4,14 @@
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
 //! into `tests/fuzz`.
 
-pub mod axis;
 pub mod csv;
-pub mod discover;
-pub mod json;
+pub mod find;
 pub mod jsonl;
-pub mod judge;
-pub mod lines;
-mod pattern;
-pub mod rows;
-pub mod sidecar;
-mod terminal;
+pub mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod tfevents;
-pub mod tree;
 pub mod wandb;
-mod window;
-mod wire;
-pub mod yaml;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
 use std::io::{Read, Seek};

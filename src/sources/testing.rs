@@ -229,7 +229,7 @@ pub(crate) fn assert_metrics(sink: &Memory, expected: &serde_json::Value, prefix
         let key = format!("{prefix}{name}");
         let line = sink.line(&key);
         let number = |field: &str| match &want[field] {
-            serde_json::Value::String(text) => super::json::parse_non_finite(text).unwrap(),
+            serde_json::Value::String(text) => super::parse::json::parse_non_finite(text).unwrap(),
             value => value.as_f64().unwrap(),
         };
         let count = want.get("n_points_raw").unwrap_or(&want["n_points"]).as_u64().unwrap();

@@ -5,7 +5,7 @@ use super::place::Place;
 use crate::error::UserError;
 use crate::ingest::{Outcome, Progress, Quiet, Refresh};
 use crate::settings::Settings;
-use crate::sources::discover;
+use crate::sources::find::discover;
 use crate::store::{Catalog, Damage, DamagedFile, Limits, SqliteCatalog, WriteFailure, layout, sweep};
 use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};

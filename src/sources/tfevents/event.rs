@@ -1,8 +1,8 @@
 //! The messages of an event file (package `tensorboard`, numbers as of TensorBoard 2.21), read in
 //! place: images, histograms and graphs are stepped over by their length.
 
-use crate::sources::json::Json;
-use crate::sources::wire::{Broken, Fields, Wire, varint};
+use crate::sources::parse::json::Json;
+use crate::sources::parse::wire::{Broken, Fields, Wire, varint};
 use std::borrow::Cow;
 
 /// Hyperparameters nested deeper are left out.

@@ -1,7 +1,7 @@
 //! TFRecord framing, as TensorFlow's `RecordWriter` writes it: length (u64), masked CRC-32C of the
 //! length, data, masked CRC-32C of the data; all little-endian, no file header.
 
-use crate::sources::window::Window;
+use crate::sources::parse::window::Window;
 use std::io;
 
 /// Bytes before the data.

@@ -7,9 +7,9 @@ mod group;
 #[cfg(test)]
 mod tests;
 
-use super::json::{Json, flatten, parse_whole};
-use super::window::Window;
-use super::wire::{Broken, Fields};
+use super::parse::json::{Json, flatten, parse_whole};
+use super::parse::window::Window;
+use super::parse::wire::{Broken, Fields};
 use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Point, Problem, RunFacts, Text, TimeMs};
 use event::{Metadata, Value, What};

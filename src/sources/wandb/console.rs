@@ -1,7 +1,7 @@
 //! Console output from raw `write()` fragments: joined per stream into lines, progress bars
 //! resolved to their last state.
 
-use crate::sources::terminal::{last_state, shown};
+use crate::sources::parse::terminal::{last_state, shown};
 use serde::{Deserialize, Serialize};
 
 /// Longest unfinished line that is remembered; a longer one is given out in pieces.

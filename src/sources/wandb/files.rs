@@ -6,11 +6,12 @@ use super::records::{Reader, State, filled, quoted, wall_time};
 use super::value::{Leaf, leaves};
 use super::{problem, split};
 use crate::records::{ConsoleLine, Point, RunFacts};
-use crate::sources::json::{Fields, Json, flatten, parse_whole};
-use crate::sources::lines::Lines;
-use crate::sources::terminal::shown;
-use crate::sources::window::Window;
-use crate::sources::{InputKind, Log, Resume, Sink, axis, yaml};
+use crate::sources::parse::json::{Fields, Json, flatten, parse_whole};
+use crate::sources::parse::lines::Lines;
+use crate::sources::parse::terminal::shown;
+use crate::sources::parse::window::Window;
+use crate::sources::parse::{axis, yaml};
+use crate::sources::{InputKind, Log, Resume, Sink};
 
 /// Documents beyond this are not read.
 const MAX_DOCUMENT: usize = 64 << 20;

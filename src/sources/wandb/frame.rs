@@ -5,7 +5,7 @@
 //! (before wandb 0.17.6) counted blocks from behind the header; which of the two grids a file uses
 //! shows at the first chunk that had to stop at the end of a block.
 
-use crate::sources::window::Window;
+use crate::sources::parse::window::Window;
 use std::io;
 
 /// Bytes of the file header.

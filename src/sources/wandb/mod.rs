@@ -9,7 +9,7 @@ mod proto;
 mod records;
 mod value;
 
-use super::window::Window;
+use super::parse::window::Window;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::Problem;
 use frame::{Found, Frames};
@@ -129,7 +129,7 @@ fn marks(head: &[u8]) -> String {
 }
 
 fn run_record(record: &[u8]) -> Option<proto::Run> {
-    let mut fields = super::wire::Fields(record);
+    let mut fields = super::parse::wire::Fields(record);
     while let Ok(Some((field, content))) = fields.next() {
         if field == proto::payload::RUN {
             return proto::Run::decode(content.bytes()).ok();

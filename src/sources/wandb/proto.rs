@@ -2,7 +2,7 @@
 //! wandb 0.31). History and summary items, of which a log holds millions, are read in place by
 //! [`Item`]; the others are decoded by `prost`.
 
-use crate::sources::wire::{Broken, Fields};
+use crate::sources::parse::wire::{Broken, Fields};
 
 /// Numbers of the payload fields in `Record`.
 pub(super) mod payload {

@@ -1,6 +1,6 @@
 //! The numbers and strings in a value that W&B logged.
 
-use crate::sources::json::{Fields, Json, flatten_but};
+use crate::sources::parse::json::{Fields, Json, flatten_but};
 
 /// A leaf of a logged value.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +29,7 @@ fn is_media(fields: &Fields<'_>) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::sources::json::parse_whole;
+    use crate::sources::parse::json::parse_whole;
 
     fn flat(text: &str) -> Vec<(String, f64)> {
         let mut found = Vec::new();

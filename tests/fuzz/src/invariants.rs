@@ -2,9 +2,10 @@
 
 use crate::bounded::bounded;
 use crate::engine::canned::{self, ParamType, ParamValue};
-use crate::sources::json::{Fault, Json, parse, parse_whole};
+use crate::sources::parse::json::{Fault, Json, parse, parse_whole};
 use crate::sources::testing::{Memory, read_on};
-use crate::sources::{self, HEAD_BYTES, LogFile, Resume, Source, Verdict, sidecar};
+use crate::sources::find::sidecar;
+use crate::sources::{self, HEAD_BYTES, LogFile, Resume, Source, Verdict};
 use std::collections::BTreeMap;
 
 /// How many bytes readers take at a time where nothing else is said.
@@ -145,7 +146,7 @@ fn own_text_reads_back(value: &Json<'_>) {
     if !matches!(value, Json::String(_)) {
         assert!(parse_whole(compact.as_bytes()).is_some(), "{compact} is no JSON");
     }
-    sources::json::flatten("", value, &mut |_, _| {});
+    sources::parse::json::flatten("", value, &mut |_, _| {});
 }
 
 fn cut_text_waits(data: &[u8]) {

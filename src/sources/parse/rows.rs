@@ -2,10 +2,10 @@
 //! row, notices restarts and counters that begin anew in each epoch, and remembers what it needs to
 //! go on where it stopped.
 
-use super::Sink;
 use super::axis::{self, Kind, Role};
 use super::json::{Fields, Json, flatten, nested};
 use crate::records::{Axis, ConfigValue, End, Point, RunFacts, Text, TimeMs, goal};
+use crate::sources::Sink;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -610,7 +610,7 @@ fn looks_like_config(row: Row<'_, '_>, place: &Place<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sources::json::parse;
+    use crate::sources::parse::json::parse;
     use crate::sources::testing::Memory;
 
     /// 2000 runs with 2000 keys would be four million places.

@@ -1,10 +1,10 @@
 //! Configuration that lies beside a log: `config.json`, `hparams.yaml`, `args.yaml` and their like.
 //! It is no format of its own: it is attached to the runs whose logs share its folder.
 
-use super::json::{Json, flatten, parse};
-use super::yaml::{self, integer};
-use super::{InputKind, RunInput, RunLogs};
 use crate::records::ConfigValue;
+use crate::sources::parse::json::{Json, flatten, parse};
+use crate::sources::parse::yaml::{self, integer};
+use crate::sources::{InputKind, RunInput, RunLogs};
 use anyhow::{Context, bail};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -129,7 +129,7 @@ fn toml_value(value: &toml::Value, depth: usize) -> Json<'static> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::sources::judge;
+    use crate::sources::find::judge;
     use proptest::prelude::*;
 
     fn texts(path: &str, text: &str) -> Vec<(String, String, Option<f64>)> {

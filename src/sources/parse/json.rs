@@ -549,7 +549,7 @@ fn unicode_escape(text: &[u8]) -> Option<(char, usize)> {
 }
 
 /// The text of bytes; what is no UTF-8 is replaced.
-pub(super) fn text_of(bytes: &[u8]) -> Cow<'_, str> {
+pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => String::from_utf8_lossy(bytes),

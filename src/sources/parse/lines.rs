@@ -1,8 +1,8 @@
 //! Reads a growing text file line by line, in chunks, and always knows the byte offset of the
 //! first line that is not read yet.
 
-use super::ReadSeek;
 use super::window::Window;
+use crate::sources::ReadSeek;
 use std::io;
 
 /// Lines longer than this are passed over.

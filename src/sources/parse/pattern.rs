@@ -118,8 +118,8 @@ impl Pattern {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::super::json::parse_marked;
-    use super::super::testing::Memory;
     use super::*;
+    use crate::sources::testing::Memory;
 
     fn learn(patterns: &mut Patterns, rows: &mut Tracker, line: &[u8]) {
         let mut marks = Marks::default();

@@ -1,10 +1,10 @@
 //! Tells logs from data sets by a few sampled rows. Project folders are full of tables and of
 //! JSON lines; only those with a step-like axis and numbers that training runs log are logs.
 
-use super::axis::{self, Kind, Role};
-use super::json::{Fields, Json, flatten};
-use super::{InputKind, RunInput, RunLogs, Verdict};
 use crate::records::goal;
+use crate::sources::parse::axis::{self, Kind, Role};
+use crate::sources::parse::json::{Fields, Json, flatten};
+use crate::sources::{InputKind, RunInput, RunLogs, Verdict};
 use std::collections::{BTreeMap, HashMap};
 
 /// Words of [`goal`] that tables of other kinds use as well.

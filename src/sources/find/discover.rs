@@ -1,9 +1,10 @@
 //! Finds logs in a tree: cheap tests first. Only files that a source may claim by their path are
 //! opened, and only when nothing is remembered about them.
 
+use super::sidecar;
 use super::tree::{TreeFile, Walked};
-use super::{HEAD_BYTES, LogFile, RunLogs, Source, Verdict, sidecar};
 use crate::records::UNREADABLE;
+use crate::sources::{HEAD_BYTES, LogFile, RunLogs, Source, Verdict};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -33,7 +34,12 @@ pub struct Settings<'a> {
 
 impl Default for Settings<'_> {
     fn default() -> Self {
-        Self { max_entries: 200_000, head_bytes: HEAD_BYTES, ignore: Vec::new(), sources: super::ALL }
+        Self {
+            max_entries: 200_000,
+            head_bytes: HEAD_BYTES,
+            ignore: Vec::new(),
+            sources: crate::sources::ALL,
+        }
     }
 }
 
@@ -293,7 +299,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
     use crate::error::UserError;
-    use crate::sources::tree::{Tree, walk};
+    use crate::sources::find::tree::{Tree, walk};
     use std::cell::RefCell;
 
     const LOG: &str = "{\"step\": 0, \"loss\": 2.5}\n{\"step\": 1, \"loss\": 2}\n";

@@ -1,6 +1,6 @@
 //! A moving view over a growing file: memory stays at the size of one record, whatever the file.
 
-use super::ReadSeek;
+use crate::sources::ReadSeek;
 use std::io::{self, Read, SeekFrom};
 
 /// Bytes from a position on, read a piece at a time.

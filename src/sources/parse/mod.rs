@@ -1,0 +1,12 @@
+//! What the readers of formats share: JSON, YAML, protobuf and lines, read so that a growing or damaged
+//! file costs no more than what is missing of it, and rows of named values.
+
+pub mod axis;
+pub mod json;
+pub mod lines;
+pub(super) mod pattern;
+pub mod rows;
+pub(super) mod terminal;
+pub(super) mod window;
+pub(super) mod wire;
+pub mod yaml;
