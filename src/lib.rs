@@ -12,7 +12,7 @@
 //! | module | is | does not know |
 //! |---|---|---|
 //! | [`records`] | the words every layer speaks; table schemas | everything else |
-//! | [`sources`] | every log format, and how logs are found | Parquet, SQL, the cache |
+//! | [`sources`] | every log format, and how logs are found | the tables, SQL over them, the cache |
 //! | [`store`] | Parquet files and the catalog that says which count | formats, SQL |
 //! | [`ingest`] | what changed, read just that, settle which points count, commit | SQL, printing |
 //! | [`engine`] | the tables in DataFusion, canned queries, runs by name | formats, printing |

@@ -341,7 +341,7 @@ impl Work<'_> {
 }
 
 fn project(run: &Active) -> &Option<String> {
-    &run.state.facts.project
+    run.state.project()
 }
 
 /// Stored metrics that a new rewind reaches.

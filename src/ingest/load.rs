@@ -9,7 +9,7 @@ use super::state::{Config, KeyState, RunState};
 use crate::records::batch::Cell;
 use crate::records::{Axis, Problem, UNREADABLE};
 use crate::sources::find::sidecar;
-use crate::sources::{InputKind, Log, Resume, RunInput, Sink, Source};
+use crate::sources::{InputKind, Log, Resume, RunInput, Sink, Source, StartOver};
 use crate::store::InputRecord;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -150,6 +150,8 @@ pub struct Loader<'a> {
     pub job: &'a Job,
     /// Bytes to read at a time.
     pub read_bytes: usize,
+    /// Folder for files that are needed while a log is read.
+    pub scratch: &'a Path,
     /// Configuration beside the log that was read anew, by path: it is that of each of its runs.
     pub configs: BTreeMap<String, Config>,
 }
@@ -160,6 +162,8 @@ pub struct Slice {
     pub read_bytes: u64,
     /// Whether the input is read to its end.
     pub done: bool,
+    /// Whether it got any further.
+    pub advanced: bool,
     /// Whether the input was rewritten before or while it was read: what was read is a mix.
     pub torn: bool,
 }
@@ -186,18 +190,14 @@ impl Loader<'_> {
         if input.kind == InputKind::Document {
             sink.begin_document();
         }
-        let end = if input.kind == InputKind::Document { u64::MAX } else { slice_bytes };
-        let begin = from.offset;
-        let read = self.read_log(&path, input, (from.clone(), &known), end, stat, &mut sink);
-        let read = read.unwrap_or_else(|error| ReadLog {
-            resume: from,
-            read_bytes: 0,
-            done: true,
-            torn: false,
-            fingerprint: known,
-            failure: Some(error),
-        });
-        sink.finish(read.done || read.resume.offset > begin)?;
+        let end = if input.kind == InputKind::Log { slice_bytes } else { u64::MAX };
+        let read = match input.kind {
+            InputKind::Database => self.read_database(&path, input, from.clone(), stat, &mut sink),
+            _ => self.read_log(&path, input, (from.clone(), &known), end, stat, &mut sink),
+        };
+        let read = read.unwrap_or_else(|error| ReadLog::failed(from.clone(), known, error));
+        let advanced = read.resume != from;
+        sink.finish(read.done || advanced)?;
         let failed = read.failure.is_some();
         match read.failure {
             // A log that was deleted since it was found is no problem: the next refresh knows.
@@ -211,6 +211,10 @@ impl Loader<'_> {
         record.offset = read.resume.offset;
         record.state = read.resume.state;
         record.row_count = read.resume.row_count;
+        let is_being_written = self.job.reset
+            && input.kind == InputKind::Snapshot
+            && record.problem_count > 0
+            && !stat.is_at_rest;
         // What is not read to its end must look changed to the next refresh.
         let is_whole = read.done && !failed && !read.torn;
         record.size_bytes = if is_whole { stat.size_bytes } else { record.offset };
@@ -219,7 +223,8 @@ impl Loader<'_> {
         if input.kind == InputKind::Log {
             record.fingerprint = read.fingerprint;
         }
-        Ok(Slice { read_bytes: read.read_bytes, done: read.done, torn: read.torn })
+        let torn = read.torn || is_being_written;
+        Ok(Slice { read_bytes: read.read_bytes, done: read.done, advanced, torn })
     }
 
     /// Reads from where the last read ended; `from` also bears the fingerprint up to there.
@@ -253,6 +258,8 @@ impl Loader<'_> {
         let mut log = Log {
             path: &input.path,
             role: &input.role,
+            file: path,
+            scratch: self.scratch,
             bytes: &mut bytes,
             chunk_bytes: self.read_bytes,
             is_at_rest,
@@ -260,12 +267,38 @@ impl Loader<'_> {
         let resume = self.source.read(&mut log, from.clone(), sink)?;
         // A reader that stops at damage never sees the end; with the whole rest in view it is done.
         let stuck = resume.offset <= from.offset && bytes.file.metadata()?.len() <= end;
-        let done = bytes.met_end || stuck || bytes.failure.is_some();
+        let is_log = input.kind == InputKind::Log;
+        let done = bytes.met_end || stuck || !is_log || bytes.failure.is_some();
         let fingerprint = fingerprint_of(&mut bytes.file, resume.offset).unwrap_or_default();
         // Growth leaves what was there; anything else makes a mix of what was read.
         let torn = fingerprint_of(&mut bytes.file, size).ok() != before;
         let failure = bytes.failure.map(anyhow::Error::from);
         Ok(ReadLog { resume, read_bytes: bytes.read_bytes, done, torn, fingerprint, failure })
+    }
+
+    /// Reads the next part of a database; it is done when there is none.
+    fn read_database(
+        &self,
+        path: &Path,
+        input: &RunInput,
+        from: Resume,
+        stat: Stat,
+        sink: &mut dyn Sink,
+    ) -> anyhow::Result<ReadLog> {
+        let mut log = Log {
+            path: &input.path,
+            role: &input.role,
+            file: path,
+            scratch: self.scratch,
+            bytes: &mut File::open(path)?,
+            chunk_bytes: self.read_bytes,
+            is_at_rest: stat.is_at_rest,
+        };
+        let mut resume = self.source.read(&mut log, from.clone(), sink)?;
+        let done = resume == from;
+        let read_bytes = if done { stat.size_bytes.saturating_sub(from.offset) } else { 0 };
+        resume.offset = if done { stat.size_bytes } else { from.offset };
+        Ok(ReadLog { resume, read_bytes, done, torn: false, fingerprint: String::new(), failure: None })
     }
 }
 
@@ -280,6 +313,16 @@ struct ReadLog {
     fingerprint: String,
     /// What kept it from more.
     failure: Option<anyhow::Error>,
+}
+
+impl ReadLog {
+    /// Nothing was read, or nothing that counts.
+    fn failed(resume: Resume, fingerprint: String, error: anyhow::Error) -> Self {
+        // It must be read from its start, by the next pass.
+        let torn = error.is::<StartOver>();
+        let failure = (!torn).then_some(error);
+        Self { resume, read_bytes: 0, done: true, torn, fingerprint, failure }
+    }
 }
 
 fn is_gone(error: &anyhow::Error) -> bool {

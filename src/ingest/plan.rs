@@ -104,7 +104,7 @@ fn grown(
     let mut inputs = Vec::new();
     for input in &logs.inputs {
         let Some(record) = known.get(input.path.as_str()) else {
-            if input.kind == InputKind::Log && input.segment < newest {
+            if input.kind != InputKind::Document && input.segment < newest {
                 return None;
             }
             inputs.push((input.clone(), None));
@@ -145,6 +145,8 @@ fn change(
         }
         _ if !moved => Change::None,
         InputKind::Document => Change::Document,
+        InputKind::Database => Change::Grown,
+        InputKind::Snapshot => Change::Rewritten,
         InputKind::Log if stat.size_bytes <= record.size_bytes && stat.size_bytes < record.offset => {
             Change::Rewritten
         }

@@ -6,12 +6,18 @@ use super::plan::Stat;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::columns::{NO_TIME, PointRow};
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text, TimeMs};
-use crate::sources::{RunInput, Sink};
+use crate::sources::{InputKind, RunInput, Sink};
 use crate::store::InputRecord;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Most problems kept of one input; all are counted.
 const MAX_PROBLEMS: i64 = 100;
+
+/// Whether later reads go on where earlier ones ended, or the whole run is read anew: what is told is
+/// never taken back then.
+fn is_log(kind: InputKind) -> bool {
+    matches!(kind, InputKind::Log | InputKind::Snapshot)
+}
 
 /// Takes what a reader tells of one input.
 pub struct RunSink<'a, 'b> {
@@ -25,7 +31,10 @@ pub struct RunSink<'a, 'b> {
     run: Option<usize>,
     sub: String,
     open: BTreeMap<String, usize>,
+    /// Path under which facts and configuration are kept, where later reads replace them.
     document: Option<String>,
+    /// Runs of which this read has told facts or configuration.
+    told: BTreeSet<usize>,
     segment: i32,
     begins: bool,
     may_shift: bool,
@@ -55,7 +64,8 @@ impl<'a, 'b> RunSink<'a, 'b> {
             run: None,
             sub: String::new(),
             open: BTreeMap::new(),
-            document: None,
+            document: (!is_log(input.kind)).then(|| input.path.clone()),
+            told: BTreeSet::new(),
             segment: input.segment,
             begins,
             may_shift: false,
@@ -66,13 +76,23 @@ impl<'a, 'b> RunSink<'a, 'b> {
         }
     }
 
-    /// What follows is a whole document: what it said of the configuration before is void.
+    /// What follows is a whole document: what it told before is void.
     pub fn begin_document(&mut self) {
-        let path = self.input.path.clone();
-        if let Some(run) = self.active() {
-            run.config_changed |= run.state.documents.remove(&path).is_some();
-        }
-        self.document = Some(path);
+        self.void();
+    }
+
+    /// The first word on a run makes void what earlier reads of the document told of it.
+    fn void(&mut self) {
+        let Some(path) = self.document.clone() else { return };
+        let Some(index) = self.index().filter(|index| !self.told.contains(index)) else { return };
+        self.told.insert(index);
+        let run = &mut self.batch.runs[index];
+        run.config_changed |= run.state.documents.remove(&path).is_some();
+        run.state.document_facts.remove(&path);
+    }
+
+    fn is_document(&self) -> bool {
+        self.input.kind == InputKind::Document
     }
 
     /// Index of the run spoken of, opened when first needed.
@@ -113,9 +133,10 @@ impl<'a, 'b> RunSink<'a, 'b> {
     /// The input begins to speak of a run, or goes on.
     fn enter(&mut self, index: usize) {
         self.shift = None;
+        let is_new_log = self.begins && !self.is_document();
         let run = &mut self.batch.runs[index];
         let state = &mut run.state;
-        if self.begins && self.document.is_none() && self.segment > 0 && state.segment_count > 0 {
+        if is_new_log && self.segment > 0 && state.segment_count > 0 {
             state.facts.forget_end();
         }
         self.turn_to(index);
@@ -136,7 +157,7 @@ impl<'a, 'b> RunSink<'a, 'b> {
     /// Each run of the log has starts and a clock of its own.
     fn turn_to(&mut self, index: usize) {
         self.last_time = None;
-        if self.document.is_none() {
+        if !self.is_document() {
             let state = &mut self.batch.runs[index].state;
             let restarts = state.restarts.get(&self.input.path).copied().unwrap_or_default();
             self.segment = self.input.segment + restarts;
@@ -227,20 +248,22 @@ impl Sink for RunSink<'_, '_> {
     }
 
     fn facts(&mut self, facts: RunFacts) {
-        let segment = self.segment;
+        self.void();
+        let (segment, document) = (self.segment, self.document.clone());
         if let Some(run) = self.active() {
             if let Some(duration_s) = facts.duration_s {
                 run.state.durations_s.insert(segment, duration_s);
             }
-            let created_at = run.state.facts.created_at;
-            run.state.facts.merge(facts);
-            if let (Some(known), Some(new)) = (created_at, run.state.facts.created_at) {
-                run.state.facts.created_at = Some(known.min(new));
-            }
+            let known = match document {
+                Some(path) => run.state.document_facts.entry(path).or_default(),
+                None => &mut run.state.facts,
+            };
+            known.merge_parts(facts);
         }
     }
 
     fn config(&mut self, key: &str, value: ConfigValue) {
+        self.void();
         let document = self.document.clone();
         if let Some(run) = self.active() {
             run.state.set_config(document.as_deref(), key, value);

@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct RunState {
     /// Facts by the word of the log, oldest first, later ones merged over.
     pub facts: RunFacts,
+    /// Facts by the word of documents and databases, by path; under no path, what the grouping of the
+    /// logs says.
+    pub document_facts: BTreeMap<String, RunFacts>,
     /// Configuration by the log: text and number.
     pub config: Config,
     /// Configuration by the documents beside the log, by path.
@@ -222,6 +225,22 @@ impl RunState {
         self.keys.entry(key.to_string()).or_default()
     }
 
+    /// Project, as in [`RunState::all_facts`].
+    pub fn project(&self) -> &Option<String> {
+        let documents = self.document_facts.values().rev().map(|facts| &facts.project);
+        let mut told = std::iter::once(&self.facts.project).chain(documents);
+        told.find(|project| project.is_some()).unwrap_or(&None)
+    }
+
+    /// All facts; the log has the last word.
+    pub fn all_facts(&self) -> RunFacts {
+        let mut all = RunFacts::default();
+        for facts in self.document_facts.values().chain([&self.facts]) {
+            all.merge_parts(facts.clone());
+        }
+        all
+    }
+
     /// Sets a hyperparameter by the word of the log, or of a document beside it.
     pub fn set_config(&mut self, document: Option<&str>, key: &str, value: ConfigValue) {
         let config = match document {
@@ -351,7 +370,7 @@ pub struct RunPlace<'a> {
 
 /// The row of `runs`.
 pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
-    let facts = &state.facts;
+    let facts = state.all_facts();
     let created_at = facts.created_at.or(state.first_time);
     let logged_at = state.last_times.back().copied().max(facts.updated_at);
     // File times count only where a log has none.

@@ -8,7 +8,7 @@ use super::pass::Pass;
 use super::plan::{FoundRun, Job};
 use super::settle::AxisHint;
 use super::state::RunState;
-use crate::records::Problem;
+use crate::records::{Problem, RunFacts};
 use crate::sources::find::sidecar;
 use crate::sources::{InputKind, RunInput};
 use crate::store::{Catalog, InputRecord};
@@ -172,17 +172,18 @@ impl<'a> Worker<'a> {
             source: *source,
             job,
             read_bytes: refresh.limits.read_bytes,
+            scratch: &crate::store::layout::tmp(refresh.cache),
             configs: BTreeMap::new(),
         };
         let (beside, own): (Vec<_>, Vec<_>) =
             job.inputs.iter().partition(|(input, _)| input.role == sidecar::ROLE);
         let mut configs: Vec<InputRecord> =
             beside.into_iter().map(|(input, _)| self.config(&mut loader, input)).collect();
-        for kind in [InputKind::Document, InputKind::Log] {
-            for (input, from) in own.iter().filter(|(input, _)| input.kind == kind) {
-                if !self.input(&loader, input, from.clone())? {
-                    return Ok(false);
-                }
+        let (documents, logs): (Vec<_>, Vec<_>) =
+            own.into_iter().partition(|(input, _)| input.kind == InputKind::Document);
+        for (input, from) in documents.into_iter().chain(logs) {
+            if !self.input(&loader, input, from.clone())? {
+                return Ok(false);
             }
         }
         if !configs.is_empty() {
@@ -292,7 +293,7 @@ impl<'a> Worker<'a> {
             if slice.torn {
                 return Ok(false);
             }
-            if !slice.done && record.offset == before.offset {
+            if !slice.done && !slice.advanced {
                 // A record larger than the slice: look further until it fits; this try said nothing.
                 slice_bytes = slice_bytes.saturating_mul(2);
                 self.batch.problems.truncate(problem_count);
@@ -375,8 +376,8 @@ impl Runs for Opener<'_> {
             }
         };
         let name = if sub.is_empty() { found.logs.name.clone() } else { Some(sub.to_string()) };
-        state.facts.name = state.facts.name.or(name);
-        state.facts.project = state.facts.project.or_else(|| found.logs.project.clone());
+        let of_group = RunFacts { name, project: found.logs.project.clone(), ..RunFacts::default() };
+        state.document_facts.insert(String::new(), of_group);
         let path = found.logs.path.clone();
         Ok(Active { key, run_id, path, writes_ends, state, config_changed: fresh, fresh })
     }

@@ -98,6 +98,15 @@ impl RunFacts {
         self.exit_code = None;
     }
 
+    /// Takes over what another part of the same log knows: the earlier start counts.
+    pub fn merge_parts(&mut self, newer: RunFacts) {
+        let created_at = self.created_at;
+        self.merge(newer);
+        if let (Some(known), Some(new)) = (created_at, self.created_at) {
+            self.created_at = Some(known.min(new));
+        }
+    }
+
     /// Overwrites what `newer` knows. Word and exit code of an end belong to it: a later end has its own.
     pub fn merge(&mut self, newer: RunFacts) {
         let old = self;

@@ -287,7 +287,7 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::sources::testing::{Memory, read_on, read_whole, samples};
+    use crate::sources::testing::{Memory, in_memory, read_on, read_whole, samples};
     use proptest::prelude::*;
 
     fn data(path: &str) -> Vec<u8> {
@@ -408,7 +408,7 @@ mod tests {
         let read = |text: &str, is_at_rest, from: Resume, sink: &mut Memory| {
             let mut bytes = std::io::Cursor::new(text);
             bytes.set_position(from.offset);
-            let mut log = Log { path: "a.csv", role: "", bytes: &mut bytes, chunk_bytes: 3, is_at_rest };
+            let mut log = Log { is_at_rest, ..in_memory("a.csv", "", &mut bytes, 3) };
             Csv.read(&mut log, from, sink).unwrap()
         };
         let text = "step,note,loss\n1,x,2\n2,y,0.5";

@@ -1,5 +1,5 @@
 //! Every log format runq reads. A source recognises its files, groups them into runs and turns
-//! bytes into [`crate::records`]; it knows no Parquet and no SQL.
+//! bytes into [`crate::records`]; it knows nothing of the cache.
 //!
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
 //! into `tests/fuzz`.
@@ -15,6 +15,7 @@ pub mod wandb;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
 use std::io::{Read, Seek};
+use std::path::Path;
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
 pub static ALL: &[&dyn Source] = &[&wandb::Wandb, &tfevents::TfEvents, &jsonl::Jsonl, &csv::Csv];
@@ -48,6 +49,12 @@ pub trait Source: Send + Sync {
     /// The verdict is remembered until the file changes identity, so it must depend on these bytes
     /// and the path only.
     fn sniff(&self, path: &str, head: &[u8]) -> Verdict;
+
+    /// Judges a file that its first bytes do not tell apart: a database. `file` is where it is.
+    fn sniff_file(&self, path: &str, head: &[u8], file: &Path, scratch: &Path) -> Verdict {
+        let _ = (file, scratch);
+        self.sniff(path, head)
+    }
 
     /// Groups all files of this source under the root into runs. Pure: it sees every file each
     /// time, in path order, and must answer the same for the same files.
@@ -127,6 +134,13 @@ pub enum InputKind {
     /// Rewritten whole (config, summary, metadata): read from its start after each change. It may
     /// only yield facts, config, final values and goals, never points.
     Document,
+    /// Rewritten whole, and yields points (a JSON document with the whole history, an archive): when
+    /// it changes, all that was read of the run is void and read anew. Problems in one that is not at
+    /// rest mean that it is being written: what was read before stands until it is whole again.
+    Snapshot,
+    /// A database. It is read until a call brings neither rows nor another state; offsets are not
+    /// asked for. Each call that tells facts or configuration of a run tells all of them.
+    Database,
 }
 
 /// A reader over one input.
@@ -135,6 +149,10 @@ pub struct Log<'a> {
     pub path: &'a str,
     /// See [`RunInput::role`].
     pub role: &'a str,
+    /// The file itself, for formats that a library opens.
+    pub file: &'a Path,
+    /// A folder for copies that are needed for the time of the call.
+    pub scratch: &'a Path,
     /// The bytes. It may grow or shrink while it is read.
     pub bytes: &'a mut dyn ReadSeek,
     /// How many bytes to read at a time; tests turn it down.
@@ -143,6 +161,19 @@ pub struct Log<'a> {
     /// line without end may be a whole one then.
     pub is_at_rest: bool,
 }
+
+/// What was read of a database does not hold any more (rows went away): it must be read from its
+/// start. Returned as the error of [`Source::read`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartOver;
+
+impl std::fmt::Display for StartOver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("rows that were read before are gone")
+    }
+}
+
+impl std::error::Error for StartOver {}
 
 /// Both of them, as a trait object needs one name.
 pub trait ReadSeek: Read + Seek + Send {}

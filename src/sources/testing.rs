@@ -139,6 +139,17 @@ impl Sink for Memory {
     }
 }
 
+/// A log whose bytes lie in memory.
+pub(crate) fn in_memory<'a>(
+    path: &'a str,
+    role: &'a str,
+    bytes: &'a mut Cursor<impl AsRef<[u8]> + Send>,
+    chunk_bytes: usize,
+) -> Log<'a> {
+    let file = Path::new(path);
+    Log { path, role, file, scratch: Path::new("."), bytes, chunk_bytes, is_at_rest: false }
+}
+
 /// Reads on from `from` what `bytes` hold now.
 pub(crate) fn read_on(
     source: &dyn Source,
@@ -151,7 +162,7 @@ pub(crate) fn read_on(
     let mut cursor = Cursor::new(bytes);
     cursor.seek(SeekFrom::Start(from.offset)).unwrap();
     sink.run.clear();
-    let mut log = Log { path, role, bytes: &mut cursor, chunk_bytes, is_at_rest: false };
+    let mut log = in_memory(path, role, &mut cursor, chunk_bytes);
     let resume = source.read(&mut log, from.clone(), sink).unwrap();
     assert!(resume.offset >= from.offset && resume.offset <= bytes.len() as u64, "{resume:?}");
     resume

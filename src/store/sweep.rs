@@ -35,7 +35,7 @@ pub fn orphans(cache: &Path, catalog: &dyn Catalog) -> anyhow::Result<()> {
 
 /// Whether a process died while it wrote.
 pub fn has_leftovers(cache: &Path) -> bool {
-    entries(&layout::tmp(cache)).any(|entry| is_own(&name(&entry), "tmp"))
+    entries(&layout::tmp(cache)).any(|entry| is_temporary(&name(&entry)))
 }
 
 /// Whether nothing was ever written: there is no file of a table.
@@ -60,7 +60,7 @@ fn remove(cache: &Path, is_void: &dyn Fn(&str) -> bool) {
     let relative =
         |path: &Path| path.strip_prefix(cache).unwrap_or(path).to_string_lossy().replace('\\', "/");
     let files = Table::ALL.into_iter().flat_map(|table| files_of(cache, table));
-    let left_over = entries(&layout::tmp(cache)).filter(|entry| is_own(&name(entry), "tmp"));
+    let left_over = entries(&layout::tmp(cache)).filter(|entry| is_temporary(&name(entry)));
     let void = files.filter(|path| is_void(&relative(path))).chain(left_over.map(|entry| entry.path()));
     for path in void {
         // What cannot be removed now is tried again by the next sweep.
@@ -74,6 +74,12 @@ fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> + use<> {
 
 fn name(entry: &DirEntry) -> String {
     entry.file_name().to_string_lossy().into_owned()
+}
+
+/// `ID.tmp`, or what SQLite keeps beside a copy of that name.
+fn is_temporary(name: &str) -> bool {
+    let beside = ["-wal", "-shm", "-journal"].into_iter().find_map(|end| name.strip_suffix(end));
+    is_own(beside.unwrap_or(name), "tmp")
 }
 
 /// `ID.extension`, as runq names files.
@@ -92,7 +98,7 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         layout::create(cache.path()).unwrap();
         let id = uuid::Uuid::now_v7().simple();
-        let own = [layout::new_file(Table::Runs, None), format!("tmp/{id}.tmp")];
+        let own = [layout::new_file(Table::Runs, None), format!("tmp/{id}.tmp"), format!("tmp/{id}.tmp-wal")];
         let others = [
             "runs/events.out.tfevents.1.host".to_string(),
             "runs/project=x/model.parquet".into(),

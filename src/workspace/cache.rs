@@ -131,7 +131,11 @@ impl Cache {
         catalog: &dyn Catalog,
         progress: &dyn Progress,
     ) -> anyhow::Result<Outcome> {
-        let settings = discover::Settings { ignore: self.ignore.clone(), ..discover::Settings::default() };
+        let settings = discover::Settings {
+            ignore: self.ignore.clone(),
+            scratch: layout::tmp(folder),
+            ..discover::Settings::default()
+        };
         let refresh = Refresh {
             root: &self.place.root,
             cache: folder,

@@ -20,6 +20,9 @@ const FEW_LINES: usize = 4;
 /// How much more is read of such a file: 1 MiB in place of 16 KiB.
 const WIDE_FACTOR: usize = 64;
 
+/// What SQLite adds to the name of a database for its write-ahead log.
+pub const WRITE_AHEAD: &str = "-wal";
+
 /// How to look for logs.
 pub struct Settings<'a> {
     /// More files and folders than this are an error: the root is too wide.
@@ -30,6 +33,8 @@ pub struct Settings<'a> {
     pub ignore: Vec<String>,
     /// Sources in the order in which they may claim a file.
     pub sources: &'a [&'static dyn Source],
+    /// A folder for copies that judging needs.
+    pub scratch: PathBuf,
 }
 
 impl Default for Settings<'_> {
@@ -39,6 +44,7 @@ impl Default for Settings<'_> {
             head_bytes: HEAD_BYTES,
             ignore: Vec::new(),
             sources: crate::sources::ALL,
+            scratch: std::env::temp_dir(),
         }
     }
 }
@@ -129,8 +135,22 @@ pub fn discover(walked: Walked, settings: &Settings<'_>, memory: &dyn Memory) ->
         closed.into_iter().map(|(path, reason)| unreadable(path, Stat::default(), &reason)).collect();
     let discovery = Discovery { base, judged, warnings, entry_count, ..Discovery::default() };
     let mut search = Search { settings, memory, only, discovery, documents: BTreeMap::new() };
-    tree.files().into_iter().for_each(|file| search.file(file));
+    with_write_ahead_logs(tree.files()).into_iter().for_each(|file| search.file(file));
     search.finish()
+}
+
+/// A database changes with its write-ahead log: their states become one.
+fn with_write_ahead_logs(files: Vec<TreeFile>) -> Vec<TreeFile> {
+    let is_log = |file: &TreeFile| file.path.ends_with(WRITE_AHEAD);
+    let (logs, mut files): (Vec<_>, Vec<_>) = files.into_iter().partition(is_log);
+    let logs: BTreeMap<String, Stat> = logs.into_iter().map(|log| (log.path, log.stat)).collect();
+    for file in files.iter_mut().filter(|_| !logs.is_empty()) {
+        if let Some(log) = logs.get(&format!("{}{WRITE_AHEAD}", file.path)) {
+            file.stat.size_bytes += log.size_bytes;
+            file.stat.modified_ns = file.stat.modified_ns.max(log.modified_ns);
+        }
+    }
+    files
 }
 
 struct Search<'s> {
@@ -161,7 +181,7 @@ impl Search<'_> {
         let (source, verdict) = match remembered {
             Some(known) => known,
             None => match self.head_of(file) {
-                Ok(head) => self.sniff(&path, &head),
+                Ok(head) => self.sniff(&path, &head, file),
                 // What went away since it was seen is simply not there.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
                 Err(error) => {
@@ -195,11 +215,11 @@ impl Search<'_> {
 
     /// Asks the sources in their order. The first that says log has it; one that cannot tell yet
     /// keeps the file open for the next time.
-    fn sniff(&self, path: &str, head: &[u8]) -> (Option<&'static str>, Verdict) {
+    fn sniff(&self, path: &str, head: &[u8], file: &Path) -> (Option<&'static str>, Verdict) {
         let mut is_early = false;
         let mut reasons = Vec::new();
         for source in self.settings.sources.iter().filter(|source| source.may_claim(path)) {
-            match source.sniff(path, head) {
+            match source.sniff_file(path, head, file, &self.settings.scratch) {
                 verdict @ Verdict::Log { .. } => return (Some(source.name()), verdict),
                 Verdict::TooEarly => is_early = true,
                 Verdict::Other { reason } => reasons.push(format!("{}: {reason}", source.name())),

@@ -1,7 +1,7 @@
 //! The part of a folder tree that may hold logs, and how it is walked again: a folder is listed
 //! only when its time moved, a file is looked at by size and time.
 
-use super::discover::{Settings, Stat, stat_of};
+use super::discover::{Settings, Stat, WRITE_AHEAD, stat_of};
 use super::sidecar;
 use crate::error::UserError;
 use anyhow::Context;
@@ -354,6 +354,8 @@ impl Walk<'_> {
     }
 
     fn is_wanted(&self, visit: &Visit, name: &str) -> bool {
+        // A database and its write-ahead log are wanted together.
+        let name = name.strip_suffix(WRITE_AHEAD).unwrap_or(name);
         let path = visit.path.join(name);
         let is_root = self.walked.only.as_deref() == Some(&path);
         if self.ignored.matched(&path, false).is_ignore() && !is_root {

@@ -59,7 +59,7 @@ pub(super) fn read(
 ) -> anyhow::Result<Resume> {
     match kind(log.path) {
         InputKind::Document => read_document(log, segment, sink),
-        InputKind::Log => read_lines(log, from, segment, sink),
+        _ => read_lines(log, from, segment, sink),
     }
 }
 

@@ -247,7 +247,7 @@ fn cut_at_every_byte() {
 fn a_shorter_file_is_left_alone() {
     let from = Resume { offset: 5000, ..Resume::default() };
     let mut cursor = std::io::Cursor::new(vec![0; 100]);
-    let mut log = Log { path: PLACE.0, role: "0", bytes: &mut cursor, chunk_bytes: 64, is_at_rest: false };
+    let mut log = in_memory(PLACE.0, "0", &mut cursor, 64);
     std::io::Seek::seek(&mut log.bytes, std::io::SeekFrom::Start(5000)).unwrap();
     let mut sink = Memory::default();
     let resume = Wandb.read(&mut log, from, &mut sink).unwrap();
