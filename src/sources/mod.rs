@@ -11,6 +11,8 @@ pub mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod tfevents;
+pub mod trackio;
+pub mod trainer_state;
 pub mod wandb;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
@@ -18,7 +20,14 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] = &[&wandb::Wandb, &tfevents::TfEvents, &jsonl::Jsonl, &csv::Csv];
+pub static ALL: &[&dyn Source] = &[
+    &wandb::Wandb,
+    &tfevents::TfEvents,
+    &trackio::Trackio,
+    &trainer_state::TrainerState,
+    &jsonl::Jsonl,
+    &csv::Csv,
+];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;
