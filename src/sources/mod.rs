@@ -5,6 +5,8 @@
 //! into `tests/fuzz`.
 
 pub mod csv;
+pub mod dvclive;
+pub mod exprag;
 pub mod find;
 pub mod jsonl;
 pub mod parse;
@@ -18,7 +20,8 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] = &[&wandb::Wandb, &tfevents::TfEvents, &jsonl::Jsonl, &csv::Csv];
+pub static ALL: &[&dyn Source] =
+    &[&wandb::Wandb, &tfevents::TfEvents, &exprag::Exprag, &dvclive::DvcLive, &jsonl::Jsonl, &csv::Csv];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;

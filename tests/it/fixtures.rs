@@ -7,13 +7,13 @@ use runq::store::Limits;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-fn expected(source: &str) -> Value {
+pub fn expected(source: &str) -> Value {
     let text = std::fs::read_to_string(data(source).join("expected.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
 /// Every fixture is read with the limits of production and with limits that it meets.
-fn both_limits(source: &str, check: impl Fn(&Project)) {
+pub fn both_limits(source: &str, check: impl Fn(&Project)) {
     for limits in [Limits::default(), crate::common::small_limits()] {
         let project = Project::of(source).with_limits(limits);
         let outcome = project.refresh();
@@ -23,14 +23,14 @@ fn both_limits(source: &str, check: impl Fn(&Project)) {
     }
 }
 
-struct Tables {
-    runs: BTreeMap<String, Value>,
-    summary: BTreeMap<(String, String), Value>,
+pub struct Tables {
+    pub runs: BTreeMap<String, Value>,
+    pub summary: BTreeMap<(String, String), Value>,
     configs: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl Tables {
-    fn of(project: &Project) -> Self {
+    pub fn of(project: &Project) -> Self {
         let field = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_string();
         let runs = project.ask("select * from runs");
         let summary = project.ask("select * from summary");
@@ -51,16 +51,16 @@ impl Tables {
         }
     }
 
-    fn run(&self, path: &str) -> &Value {
+    pub fn run(&self, path: &str) -> &Value {
         self.runs.get(path).unwrap_or_else(|| panic!("no run at {path}: {:?}", self.runs.keys()))
     }
 
-    fn run_id(&self, path: &str) -> String {
+    pub fn run_id(&self, path: &str) -> String {
         self.run(path)["run_id"].as_str().unwrap().to_string()
     }
 }
 
-fn same(context: &str, got: &Value, wanted: &Value) {
+pub fn same(context: &str, got: &Value, wanted: &Value) {
     let equal = match (got.as_f64(), wanted.as_f64()) {
         (Some(a), Some(b)) => a == b || (a - b).abs() <= 1e-15 * b.abs(),
         _ => got == wanted,
@@ -72,7 +72,7 @@ fn same(context: &str, got: &Value, wanted: &Value) {
 ///
 /// The reader counts every point; where steps repeat, runq counts the last arrival at each
 /// (`later_wins` in the expectation).
-fn check_metric(tables: &Tables, run_id: &str, key: &str, wanted: &Value) {
+pub fn check_metric(tables: &Tables, run_id: &str, key: &str, wanted: &Value) {
     let context = format!("{run_id} {key}");
     let row = tables.summary.get(&(run_id.to_string(), key.to_string()));
     let row = row.unwrap_or_else(|| panic!("{context} is missing"));
@@ -93,7 +93,7 @@ fn check_metric(tables: &Tables, run_id: &str, key: &str, wanted: &Value) {
     }
 }
 
-fn check_metrics(tables: &Tables, run_id: &str, metrics: &Map<String, Value>, also: &[&str]) {
+pub fn check_metrics(tables: &Tables, run_id: &str, metrics: &Map<String, Value>, also: &[&str]) {
     for (key, wanted) in metrics {
         check_metric(tables, run_id, key, wanted);
     }
@@ -113,7 +113,7 @@ fn config_text(value: &Value) -> String {
     }
 }
 
-fn check_config(tables: &Tables, run_id: &str, wanted: &Value) {
+pub fn check_config(tables: &Tables, run_id: &str, wanted: &Value) {
     let empty = BTreeMap::new();
     let got = tables.configs.get(run_id).unwrap_or(&empty);
     for (key, value) in wanted.as_object().unwrap() {

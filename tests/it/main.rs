@@ -17,5 +17,6 @@ mod model;
 mod readme;
 mod repl;
 mod tidy;
+mod trackers;
 mod unsafe_sql;
 mod world;

@@ -2,6 +2,7 @@
 //! file costs no more than what is missing of it, and rows of named values.
 
 pub mod axis;
+pub(super) mod document;
 pub mod json;
 pub mod lines;
 pub(super) mod pattern;
@@ -10,4 +11,5 @@ pub mod sqlite;
 pub(super) mod terminal;
 pub(super) mod window;
 pub(super) mod wire;
+pub(super) mod words;
 pub mod yaml;

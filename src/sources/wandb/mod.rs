@@ -121,7 +121,7 @@ fn marks(head: &[u8]) -> String {
     while let Ok(Found::Record) = frames.next() {
         if let Some(run) = run_record(frames.record()) {
             found.start = run.start_time.as_ref().and_then(proto::Timestamp::millis);
-            found.id = records::filled(run.run_id);
+            found.id = super::parse::words::filled(run.run_id);
             break;
         }
     }
