@@ -4,6 +4,7 @@
 
 use super::parse::document::{each_line, read, whole};
 use super::parse::json::{Json, flatten, parse_number_like, parse_whole, text_of};
+use super::parse::rows::set_config;
 use super::parse::words::{join, split};
 use super::parse::yaml;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
@@ -211,7 +212,7 @@ fn row(key: &str, columns: &Columns, line: &str, sink: &mut dyn Sink) -> Result<
 }
 
 fn config(document: &Json<'_>, sink: &mut dyn Sink) {
-    flatten("", document, &mut |key, value| sink.config(key, value.to_config()));
+    flatten("", document, &mut |key, value| set_config(key, value, sink));
 }
 
 /// Latest values: the parts of names stand inside each other.

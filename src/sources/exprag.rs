@@ -3,7 +3,7 @@
 
 use super::parse::document::each_value;
 use super::parse::json::{Fault, Fields, Json, flatten, parse};
-use super::parse::rows::Tracker;
+use super::parse::rows::{Tracker, set_config};
 use super::parse::words::{at, command, split, strings, text_at, time_at};
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{End, RunFacts, Text};
@@ -157,7 +157,7 @@ fn start(head: &Json<'_>, value: &Json<'_>, sink: &mut dyn Sink) {
         let name = if matches!(metadata, Json::Object(_)) { "" } else { "metadata" };
         flatten(name, metadata, &mut |key, value| {
             if !key.is_empty() {
-                sink.config(key, value.to_config());
+                set_config(key, value, sink);
             }
         });
     }

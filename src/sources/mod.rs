@@ -9,6 +9,7 @@ pub mod dvclive;
 pub mod exprag;
 pub mod find;
 pub mod jsonl;
+pub mod mlflow;
 pub mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;

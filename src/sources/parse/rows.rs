@@ -567,7 +567,8 @@ fn run_name(value: &Json<'_>) -> Option<String> {
     }
 }
 
-fn set_config(key: &str, value: &Json<'_>, sink: &mut dyn Sink) {
+/// Sets a hyperparameter; some say how many steps are planned.
+pub(crate) fn set_config(key: &str, value: &Json<'_>, sink: &mut dyn Sink) {
     let value = value.to_config();
     if let Some(steps) = axis::planned_steps(key, value.number) {
         sink.facts(RunFacts { planned_steps: Some(steps), ..RunFacts::default() });
