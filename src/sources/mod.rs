@@ -11,6 +11,7 @@ pub mod find;
 pub mod jsonl;
 pub mod mlflow;
 pub mod parse;
+pub mod sacred;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod tfevents;
@@ -21,8 +22,16 @@ use std::io::{Read, Seek};
 use std::path::Path;
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
-pub static ALL: &[&dyn Source] =
-    &[&wandb::Wandb, &tfevents::TfEvents, &exprag::Exprag, &dvclive::DvcLive, &jsonl::Jsonl, &csv::Csv];
+pub static ALL: &[&dyn Source] = &[
+    &wandb::Wandb,
+    &tfevents::TfEvents,
+    &exprag::Exprag,
+    &mlflow::MlFlow,
+    &sacred::Sacred,
+    &dvclive::DvcLive,
+    &jsonl::Jsonl,
+    &csv::Csv,
+];
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;

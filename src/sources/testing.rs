@@ -272,7 +272,7 @@ pub(crate) fn assert_survives_rewriting(source: &dyn Source, place: (&str, &str)
     let read = |bytes: &[u8]| {
         let mut cursor = Cursor::new(bytes);
         let (path, role) = place;
-        let mut log = Log { path, role, bytes: &mut cursor, chunk_bytes: 64, is_at_rest: false };
+        let mut log = in_memory(path, role, &mut cursor, 64);
         // A file that is half written may be an error: it is read again.
         let _ = source.read(&mut log, Resume::default(), &mut Memory::default());
     };

@@ -1,5 +1,6 @@
 //! Real logs of trackers that keep a folder of files, held against what is known of them.
 
+use crate::common::Project;
 use crate::fixtures::{Tables, both_limits, check_config, check_metric, check_metrics, expected};
 use serde_json::{Value, json};
 
@@ -57,4 +58,115 @@ fn dvclive_folders_are_what_their_files_say() {
         assert_eq!(only_final, [json!({"count": 0, "final": 0.91})]);
         assert!(project.ask("select * from problems").is_empty());
     });
+}
+
+/// MLflow's words: a run that is killed stays RUNNING; nothing was written for a day, so it crashed.
+fn mlflow_state(wanted: &Value) -> &'static str {
+    match wanted["state"].as_str().unwrap() {
+        "FINISHED" => "finished",
+        "RUNNING" => "crashed",
+        _ => "failed",
+    }
+}
+
+#[test]
+fn mlflow_file_stores_are_what_the_client_says() {
+    let mut expected = expected("mlflow");
+    let of_store = |run: &Value| run["backend"] == "file" && run["lifecycle"] == "active";
+    expected["runs"].as_array_mut().unwrap().retain(of_store);
+    both_limits("mlflow", |project| {
+        let tables = Tables::of(project);
+        assert_eq!(tables.runs.len(), runs(&expected).len(), "the deleted run is left out");
+        for wanted in runs(&expected) {
+            let id = wanted["run_id"].as_str().unwrap();
+            let experiment = wanted["experiment_id"].as_str().unwrap();
+            let run = tables.run(&format!("filestore/mlruns/{experiment}/{id}"));
+            assert_eq!(run["run_id"], id);
+            for column in ["name", "project"] {
+                assert_eq!(run[column], wanted[column], "{id} {column}");
+            }
+            assert_eq!(run["state"], mlflow_state(wanted), "{id}");
+            for (column, tag) in [("parent_run_id", "mlflow.parentRunId"), ("notes", "mlflow.note.content")] {
+                assert_eq!(run[column], wanted["tags"].get(tag).cloned().unwrap_or(Value::Null), "{id}");
+            }
+            let own =
+                wanted["tags"].as_object().unwrap().iter().filter(|(key, _)| !key.starts_with("mlflow."));
+            let mut tags: Vec<_> =
+                own.map(|(key, value)| format!("{key}={}", value.as_str().unwrap())).collect();
+            tags.sort();
+            assert_eq!(run["tags"], json!(tags), "{id}");
+            check_metrics(&tables, id, wanted["metrics"].as_object().unwrap(), &[]);
+            check_config(&tables, id, &wanted["config"]);
+        }
+        assert!(project.ask("select * from problems").is_empty());
+    });
+}
+
+#[test]
+fn a_run_of_mlflow_that_goes_on_loses_its_end_and_changes_its_tags() {
+    let project = Project::of("mlflow");
+    project.refresh();
+    let id = "9b456e387264419ab9022c118d17e426";
+    let folder = format!("filestore/mlruns/814353854449114722/{id}");
+    let meta = format!("{folder}/meta.yaml");
+    let text = std::fs::read_to_string(project.root().join(&meta)).unwrap();
+    project.write(
+        &meta,
+        text.replace("status: 3", "status: 1").replace("end_time: 1795198721667", "end_time: null"),
+    );
+    project.write(&format!("{folder}/tags/team"), "vision");
+    project.append(&format!("{folder}/metrics/lr"), "1795198721700 0.5 100\n");
+    project.refresh();
+    let run = &project.ask(&format!("select state, tags, last_step from runs where run_id = '{id}'"))[0];
+    assert_eq!(*run, json!({"state": "crashed", "tags": ["team=vision", "v=1"], "last_step": 100}));
+}
+
+#[test]
+fn sacred_folders_are_what_their_files_say() {
+    let expected = expected("sacred");
+    both_limits("sacred", |project| {
+        let tables = Tables::of(project);
+        assert_eq!(tables.runs.len(), runs(&expected).len());
+        for wanted in runs(&expected) {
+            let run = tables.run(wanted["path"].as_str().unwrap());
+            let id = run["run_id"].as_str().unwrap();
+            assert_eq!((&run["run_id"], &run["name"]), (&wanted["run_id"], &wanted["name"]));
+            let (state, detail) = match wanted["state"].as_str().unwrap() {
+                "COMPLETED" => ("finished", json!("COMPLETED")),
+                // Killed: nothing was written for a day.
+                "RUNNING" => ("crashed", Value::Null),
+                word => ("failed", json!(word)),
+            };
+            assert_eq!((&run["state"], &run["state_detail"]), (&json!(state), &detail), "{id}");
+            check_metrics(&tables, id, wanted["metrics"].as_object().unwrap(), &[]);
+            check_config(&tables, id, &wanted["config"]);
+            let alerts = project.ask(&format!("select title, level from alerts where run_id = '{id}'"));
+            match wanted["fail_trace_last"].as_str() {
+                Some(line) => assert_eq!(alerts, [json!({"title": line.trim(), "level": "error"})]),
+                None => assert!(alerts.is_empty()),
+            }
+        }
+        assert!(project.ask("select * from problems").is_empty());
+    });
+}
+
+#[test]
+fn metrics_that_are_rewritten_are_read_anew() {
+    let project = Project::empty();
+    let metrics = |values: &str, steps: &str| {
+        format!(r#"{{"loss": {{"steps": [{steps}], "timestamps": [], "values": [{values}]}}}}"#)
+    };
+    project
+        .write("runs/1/run.json", r#"{"experiment": {"name": "e"}, "command": "main", "status": "RUNNING"}"#);
+    project.write("runs/1/metrics.json", metrics("3.5, 2", "0, 1"));
+    project.refresh();
+    project.write("runs/1/metrics.json", metrics("3.5, 2.5, 1.5", "0, 1, 2"));
+    project.refresh();
+    let sql = "select step, value from metrics order by step";
+    let row = |step: i64, value: f64| json!({"step": step, "value": value});
+    assert_eq!(project.ask(sql), [row(0, 3.5), row(1, 2.5), row(2, 1.5)]);
+    // Half written: what was read before stands.
+    project.write("runs/1/metrics.json", r#"{"loss": {"steps": [0, 1, 2, 3], "val"#);
+    project.refresh();
+    assert_eq!(project.ask(sql).len(), 3);
 }

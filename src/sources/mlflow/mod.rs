@@ -114,9 +114,9 @@ impl Source for MlFlow {
         let text = text_of(&bytes);
         match part {
             Part::Param(key) => param(key, &text, sink),
-            Part::Tag(key) => sink.facts(tags::facts_of(key, &text).unwrap_or_default()),
+            Part::Tag(key) => sink.facts(tags::facts_of(key, &text)),
             Part::Experiment | Part::Meta => match yaml::parse(&text) {
-                Ok(meta @ Json::Object(_)) if part == Part::Meta => run_facts(&meta, log.role, sink),
+                Ok(meta @ Json::Object(_)) if part == Part::Meta => run_facts(&meta, sink),
                 Ok(meta @ Json::Object(_)) => {
                     sink.facts(RunFacts { project: text_at(&meta, &["name"]), ..RunFacts::default() })
                 }
@@ -176,12 +176,12 @@ fn run_logs(folder: &str, experiment: Option<&str>, run: &Run<'_>) -> RunLogs {
         segment: 0,
     };
     let document = |(path, key): &(&str, &str)| input(path, InputKind::Document, key);
-    let stating: Vec<&str> = run.tags.iter().map(|(_, key)| *key).filter(|key| is_stating(key)).collect();
+    let states = |(_, key): &&(&str, &str)| tags::is_stating(key);
     let mut inputs: Vec<RunInput> = Vec::new();
     inputs.extend(experiment.map(|path| input(path, InputKind::Document, "")));
-    inputs.extend(run.meta.map(|path| input(path, InputKind::Document, &stating.join(","))));
-    let counts = |(_, key): &&(&str, &str)| is_stating(key) || tags::is_of_user(key);
-    inputs.extend(run.tags.iter().filter(counts).map(document));
+    inputs.extend(run.meta.map(|path| input(path, InputKind::Document, "")));
+    // Behind what describes the run, and so with the last word where both say the same.
+    inputs.extend(run.tags.iter().filter(states).map(document));
     inputs.extend(run.params.iter().map(document));
     inputs.extend(run.metrics.iter().map(|(path, key)| input(path, InputKind::Log, key)));
     RunLogs {
@@ -192,10 +192,6 @@ fn run_logs(folder: &str, experiment: Option<&str>, run: &Run<'_>) -> RunLogs {
         path: folder.to_owned(),
         inputs,
     }
-}
-
-fn is_stating(key: &str) -> bool {
-    tags::STATING.contains(&key)
 }
 
 /// `<time> <value> [<step> [<data set> <digest>]]`; the oldest versions wrote no step.
@@ -226,20 +222,17 @@ fn param(key: &str, text: &str, sink: &mut dyn Sink) {
     sink.config(key, ConfigValue { text, number });
 }
 
-/// What `meta.yaml` says of the run. `stating` lists the tags that say the same, and with more right.
-fn run_facts(meta: &Json<'_>, stating: &str, sink: &mut dyn Sink) {
-    let unless = |tag: &str, key: &str| match stating.split(',').any(|known| known == tag) {
-        true => None,
-        false => text_at(meta, &[key]),
-    };
+/// What `meta.yaml` says of the run.
+fn run_facts(meta: &Json<'_>, sink: &mut dyn Sink) {
+    let text = |key: &str| text_at(meta, &[key]);
     let ms = |key: &str| meta.get(key).and_then(axis::step_of).filter(|ms| *ms > 0);
     let (start, end) = (ms("start_time"), ms("end_time"));
     let status = meta.get("status").map(|status| status.to_config().text).unwrap_or_default();
     sink.facts(RunFacts {
-        name: unless("mlflow.runName", "run_name"),
-        user_name: unless("mlflow.user", "user_id"),
-        program: unless("mlflow.source.name", "source_name"),
-        git_commit: unless("mlflow.source.git.commit", "source_version"),
+        name: text("run_name"),
+        user_name: text("user_id"),
+        program: text("source_name"),
+        git_commit: text("source_version"),
         created_at: start,
         updated_at: end,
         duration_s: start.zip(end).map(|(start, end)| (end - start) as f64 / 1e3).filter(|s| *s >= 0.0),

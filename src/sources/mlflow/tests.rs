@@ -83,14 +83,11 @@ fn metrics_of_every_version() {
 }
 
 #[test]
-fn tags_have_the_last_word_on_what_meta_says_too() {
-    let tag = format!("{RUN}/tags/mlflow.runName");
+fn meta_tells_state_and_times() {
     let meta = format!("{RUN}/meta.yaml");
-    let runs = MlFlow.group(&[file(&meta, 9, ""), file(&tag, 9, "")]);
-    assert_eq!(runs[0].inputs[0].role, "mlflow.runName");
     let text = b"run_name: a\nuser_id: u\nstatus: 4\nstart_time: 1000\nend_time: 3500\n";
-    let facts = read_whole(&MlFlow, (&meta, "mlflow.runName"), text).facts;
-    assert_eq!((facts.name, facts.user_name.as_deref()), (None, Some("u")));
+    let facts = read_whole(&MlFlow, (&meta, ""), text).facts;
+    assert_eq!((facts.name.as_deref(), facts.user_name.as_deref()), (Some("a"), Some("u")));
     assert_eq!((facts.end, facts.state_detail.as_deref()), (Some(End::Failed), Some("FAILED")));
     assert_eq!(facts.duration_s, Some(2.5));
     assert_survives_rewriting(&MlFlow, (&meta, ""), text);
