@@ -12,6 +12,7 @@ pub mod jsonl;
 pub mod mlflow;
 pub mod parse;
 pub mod sacred;
+pub mod swanlab;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod tfevents;
@@ -23,6 +24,8 @@ use std::path::Path;
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
 pub static ALL: &[&dyn Source] = &[
+    // Its folders have the names of W&B's.
+    &swanlab::SwanLab,
     &wandb::Wandb,
     &tfevents::TfEvents,
     &exprag::Exprag,

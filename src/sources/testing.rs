@@ -366,6 +366,11 @@ impl WandbWriter {
         WandbWriter { bytes: b":W&B\xE1\xBE\x00".to_vec(), base }
     }
 
+    /// A log of the same framing behind another header.
+    pub(crate) fn with_header(header: &[u8]) -> Self {
+        WandbWriter { bytes: header.to_vec(), base: 0 }
+    }
+
     /// Bytes left in the current block.
     pub(crate) fn room(&self) -> usize {
         32768 - (self.bytes.len() - self.base) % 32768

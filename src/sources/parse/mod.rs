@@ -3,6 +3,7 @@
 
 pub mod axis;
 pub(super) mod document;
+pub(super) mod frame;
 pub mod json;
 pub mod lines;
 pub(super) mod pattern;

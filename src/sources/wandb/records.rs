@@ -2,11 +2,11 @@
 //! reading is in [`State`].
 
 use super::console::Pending;
-use super::frame::Memory;
 use super::proto::{self, Raw, payload};
 use super::value::{Leaf, leaves};
 use crate::records::{Alert, Axis, ConsoleLine, End, Goal, Level, Point, RunFacts, Stream, Text, TimeMs};
 use crate::sources::Sink;
+use crate::sources::parse::frame::Memory;
 use crate::sources::parse::json::{self, Json, parse_non_finite, parse_number_like, parse_whole};
 use crate::sources::parse::wire::{Broken, Fields, Wire};
 use crate::sources::parse::words::{filled, quoted};
