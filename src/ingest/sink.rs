@@ -230,8 +230,9 @@ impl<'a, 'b> RunSink<'a, 'b> {
     /// When the state of a run could not be loaded.
     pub fn finish(mut self, is_over: bool) -> anyhow::Result<()> {
         // A log that said nothing yet is still a run (an event file with only its header), and one that
-        // said nothing new was still written to.
-        if is_over && self.record.runs.len() <= 1 && self.failed.is_none() {
+        // said nothing new was still written to. A database without rows is none.
+        let is_own_run = self.input.kind != InputKind::Database && self.record.runs.len() <= 1;
+        if is_over && is_own_run && self.failed.is_none() {
             self.index();
         }
         self.failed.map_or(Ok(()), Err)

@@ -16,6 +16,8 @@ pub mod swanlab;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod tfevents;
+pub mod trackio;
+pub mod trainer_state;
 pub mod wandb;
 
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
@@ -28,10 +30,12 @@ pub static ALL: &[&dyn Source] = &[
     &swanlab::SwanLab,
     &wandb::Wandb,
     &tfevents::TfEvents,
+    &trackio::Trackio,
     &exprag::Exprag,
     &mlflow::MlFlow,
     &sacred::Sacred,
     &dvclive::DvcLive,
+    &trainer_state::TrainerState,
     &jsonl::Jsonl,
     &csv::Csv,
 ];

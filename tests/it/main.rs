@@ -7,6 +7,7 @@ mod common;
 mod concurrency;
 mod crash;
 mod damage;
+mod databases;
 mod engine;
 mod equality;
 mod fixtures;

@@ -108,6 +108,39 @@ pub fn parse_whole(bytes: &[u8]) -> Option<Json<'_>> {
     bytes.get(used..)?.trim_ascii().is_empty().then_some(value)
 }
 
+/// What stands before the fault of a value, as JSON again: what follows the last whole field or
+/// element is left out, and what is open is closed.
+pub fn mended(bytes: &[u8], fault: Fault) -> Vec<u8> {
+    let end = match fault {
+        Fault::Invalid { at, .. } => at.min(bytes.len()),
+        Fault::Incomplete => bytes.len(),
+    };
+    let (mut open, mut kept, mut kept_depth) = (Vec::new(), 0, 0);
+    let (mut in_string, mut is_escaped) = (false, false);
+    for (at, byte) in bytes.iter().copied().take(end).enumerate() {
+        if in_string {
+            in_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' => open.push(b'}'),
+            b'[' => open.push(b']'),
+            b'}' | b']' => drop(open.pop()),
+            b',' => {}
+            _ => continue,
+        }
+        if !in_string {
+            // What closes an element again is not popped before `kept` moves on.
+            (kept, kept_depth) = (at + usize::from(byte != b','), open.len());
+        }
+    }
+    let mut mended = bytes.get(..kept).unwrap_or_default().to_vec();
+    mended.extend(open.iter().take(kept_depth).rev());
+    mended
+}
+
 /// Reads a number as any tracker writes it: decimal text, or one of the many spellings of NaN and
 /// the infinities. `None` for everything else.
 pub fn parse_number_like(text: &str) -> Option<f64> {
@@ -643,6 +676,27 @@ mod tests {
             Json::Number(value, _) => value,
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_stands_before_damage_is_kept() {
+        let text = br#"{"a": [{"x": "}, \" ]"}, {"y": 2, "z": NaN}], "b": 1}"#;
+        let whole = parse(text).unwrap().0;
+        for cut in 0..text.len() {
+            let mended = mended(&text[..cut], Fault::Incomplete);
+            let Ok((value, _)) = parse(&mended) else {
+                assert_eq!(cut, 0);
+                continue;
+            };
+            let rows =
+                value.get("a").map_or(0, |rows| matches!(rows, Json::Array(rows) if rows.len() > 1) as usize);
+            assert!(rows == 0 || cut > 25, "{cut}");
+            assert!(value.get("b").is_none(), "{cut}");
+        }
+        assert!(whole.get("b").is_some());
+        let flipped = b"[1, 2, x3, 4]";
+        let fault = parse(flipped).unwrap_err();
+        assert_eq!(mended(flipped, fault), b"[1, 2]");
     }
 
     #[test]

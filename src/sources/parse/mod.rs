@@ -8,6 +8,7 @@ pub mod json;
 pub mod lines;
 pub(super) mod pattern;
 pub mod rows;
+pub mod snapshot;
 pub mod sqlite;
 pub(super) mod terminal;
 pub(super) mod window;
