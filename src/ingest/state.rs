@@ -237,11 +237,13 @@ impl RunState {
         let mut all = RunFacts::default();
         for facts in self.document_facts.values() {
             let mut tags = all.tags.take().unwrap_or_default();
-            tags.extend(
-                facts.tags.iter().flatten().filter(|tag| !tags.contains(tag)).cloned().collect::<Vec<_>>(),
-            );
             all.merge_parts(facts.clone());
-            all.tags = Some(tags).filter(|tags| !tags.is_empty());
+            for tag in all.tags.take().unwrap_or_default() {
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            all.tags = Some(tags);
         }
         all.merge_parts(self.facts.clone());
         all

@@ -4,6 +4,7 @@
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
 //! into `tests/fuzz`.
 
+pub mod clearml;
 pub mod csv;
 pub mod dvclive;
 pub mod exprag;
@@ -34,6 +35,7 @@ pub static ALL: &[&dyn Source] = &[
     &exprag::Exprag,
     &mlflow::MlFlow,
     &sacred::Sacred,
+    &clearml::ClearMl,
     &dvclive::DvcLive,
     &trainer_state::TrainerState,
     &jsonl::Jsonl,

@@ -286,6 +286,17 @@ pub(crate) fn assert_survives_rewriting(source: &dyn Source, place: (&str, &str)
     }
 }
 
+/// An archive with these members.
+pub(crate) fn zip_of(members: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
 /// A file of a listing, for tests of grouping.
 pub(crate) fn file(path: &str, size_bytes: u64, marks: &str) -> LogFile {
     LogFile { path: path.into(), size_bytes, marks: marks.into() }

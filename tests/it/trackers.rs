@@ -167,6 +167,6 @@ fn metrics_that_are_rewritten_are_read_anew() {
     assert_eq!(project.ask(sql), [row(0, 3.5), row(1, 2.5), row(2, 1.5)]);
     // Half written: what was read before stands.
     project.write("runs/1/metrics.json", r#"{"loss": {"steps": [0, 1, 2, 3], "val"#);
-    project.refresh();
+    project.open_now().refresh(&runq::workspace::Quiet).unwrap();
     assert_eq!(project.ask(sql).len(), 3);
 }

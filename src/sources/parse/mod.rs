@@ -1,6 +1,7 @@
 //! What the readers of formats share: JSON, YAML, protobuf and lines, read so that a growing or damaged
 //! file costs no more than what is missing of it, and rows of named values.
 
+pub(super) mod archive;
 pub mod axis;
 pub(super) mod document;
 pub(super) mod frame;
