@@ -5,12 +5,14 @@
 //! into `tests/fuzz`.
 
 pub mod clearml;
+pub mod comet;
 pub mod csv;
 pub mod dvclive;
 pub mod exprag;
 pub mod find;
 pub mod jsonl;
 pub mod mlflow;
+pub mod neptune;
 pub mod parse;
 pub mod sacred;
 pub mod swanlab;
@@ -36,6 +38,8 @@ pub static ALL: &[&dyn Source] = &[
     &mlflow::MlFlow,
     &sacred::Sacred,
     &clearml::ClearMl,
+    &neptune::Neptune,
+    &comet::Comet,
     &dvclive::DvcLive,
     &trainer_state::TrainerState,
     &jsonl::Jsonl,
