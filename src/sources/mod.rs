@@ -4,12 +4,14 @@
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
 //! into `tests/fuzz`.
 
+pub mod aim;
 pub mod clearml;
 pub mod comet;
 pub mod csv;
 pub mod dvclive;
 pub mod exprag;
 pub mod find;
+pub mod guild;
 pub mod jsonl;
 pub mod mlflow;
 pub mod neptune;
@@ -32,6 +34,8 @@ pub static ALL: &[&dyn Source] = &[
     // Its folders have the names of W&B's.
     &swanlab::SwanLab,
     &wandb::Wandb,
+    // Event files in its runs are its own.
+    &guild::Guild,
     &tfevents::TfEvents,
     &trackio::Trackio,
     &exprag::Exprag,
@@ -40,6 +44,7 @@ pub static ALL: &[&dyn Source] = &[
     &clearml::ClearMl,
     &neptune::Neptune,
     &comet::Comet,
+    &aim::Aim,
     &dvclive::DvcLive,
     &trainer_state::TrainerState,
     &jsonl::Jsonl,
