@@ -170,3 +170,78 @@ fn metrics_that_are_rewritten_are_read_anew() {
     project.open_now().refresh(&runq::workspace::Quiet).unwrap();
     assert_eq!(project.ask(sql).len(), 3);
 }
+
+/// An archive with these members.
+fn zip_of(members: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (name, text) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+/// A folder of each tracker of which no real log is at hand, written by the rules of its format.
+fn written() -> Project {
+    let project = Project::empty();
+    let hex = "0123456789abcdef0123456789abcdef";
+    let clearml = format!("cache/offline-{hex}");
+    project.write(
+        &format!("{clearml}/task.json"),
+        r#"{"name": "c", "project_name": "p", "status": "completed"}"#,
+    );
+    let scalar = r#"[{"type": "training_stats_scalar", "iter": 1, "metric": "loss", "variant": "train", "value": 1.5}]"#;
+    project.write(&format!("{clearml}/metrics.jsonl"), format!("{scalar}\n"));
+    let queue = ".neptune/offline/run__0b1c__e4/data-1.log";
+    let floats = r#"{"obj": {"type": "LogFloats", "path": ["loss"], "values": [{"value": 2.5, "step": 1}]}}"#;
+    project.write(queue, format!("{floats}\n"));
+    let metric = r#"{"type": "metric_msg", "payload": {"metric": {"metricName": "loss", "metricValue": 3.5, "step": 1}}}"#;
+    let members = [("experiment.json", "{}"), ("messages.json", metric)];
+    project.write(&format!(".cometml-runs/{hex}.zip"), zip_of(&members));
+    project.write(".cometml-runs/fedcba9876543210fedcba9876543210.zip", zip_of(&[]));
+    let guild = format!(".guild/runs/{hex}/.guild");
+    project.write(&format!("{guild}/attrs/exit_status"), "1\n");
+    project.write(&format!("{guild}/attrs/flags"), "lr: 0.1\n");
+    let swanlab = "swanlog/run-20260520_180059-abc/logs/loss/1000.log";
+    project.write(swanlab, "{\"index\": 1, \"data\": 4.5}\n");
+    let events = crate::common::data("tensorboard").join("runs");
+    let file =
+        walkdir::WalkDir::new(events).into_iter().flatten().find(|file| file.file_type().is_file()).unwrap();
+    project.write(&format!("{guild}/events.out.tfevents.1.h"), std::fs::read(file.path()).unwrap());
+    project
+}
+
+/// Each is found, none is taken for a log of another kind, and what must not be read is told.
+#[test]
+fn trackers_are_found_beside_each_other() {
+    let project = written();
+    std::fs::create_dir_all(project.root().join(".aim")).unwrap();
+    let database = rusqlite::Connection::open(project.root().join(".aim/run_metadata.sqlite")).unwrap();
+    database
+        .execute_batch("create table run (hash text, name text); insert into run values ('ab12', 'a')")
+        .unwrap();
+    project.refresh();
+    let runs = project.ask("select source, run_id, state from runs order by source, run_id");
+    let hex = "0123456789abcdef0123456789abcdef";
+    let run = |source: &str, id: &str, state: &str| json!({"source": source, "run_id": id, "state": state});
+    let comet = |id: &str| runs.iter().find(|run| run["run_id"].as_str().unwrap().starts_with(id)).unwrap();
+    assert_eq!(comet("fedcba")["source"], "comet", "the empty archive is a run too");
+    assert!(runs.contains(&run("aim", "ab12", "unknown")), "{runs:?}");
+    assert!(runs.contains(&run("neptune", "0b1c", "unknown")));
+    assert!(runs.contains(&run("swanlab", "abc", "unknown")));
+    let state = |source: &str| runs.iter().find(|run| run["source"] == source).unwrap()["state"].clone();
+    assert_eq!((state("clearml"), state("guild")), (json!("finished"), json!("failed")));
+    assert!(runs.iter().all(|run| run["source"] != "tensorboard" && run["source"] != "jsonl"), "{runs:?}");
+    assert_eq!(runs.len(), 7, "{hex}");
+    let values = project.ask(
+        "select source, value from metrics join runs using (run_id) where step = 1 and value in (1.5, 2.5, 3.5, 4.5)
+         order by value",
+    );
+    let sources: Vec<_> = values.iter().map(|row| row["source"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["clearml", "neptune", "comet", "swanlab"]);
+    let problems = project.column("select message from problems order by message");
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert!(problems[0].contains("empty") && problems[1].contains("Python SDK"));
+    assert_eq!(project.refresh().read_bytes, 0, "a second refresh reads nothing");
+}
