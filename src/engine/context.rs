@@ -45,7 +45,7 @@ pub fn context(
 ) -> anyhow::Result<SessionContext> {
     let state = bare(options)?;
     let views = over_stored_tables(state.clone(), snapshot, options)?;
-    let mut tables = PublicTables::new(views, options);
+    let mut tables = PublicTables::new(views, options, !snapshot.duplicates.is_empty());
     for table in SystemTable::ALL {
         let provider = CatalogTable::new(table, catalog.clone(), options.below.clone());
         tables.add(table.name(), Arc::new(provider))?;
@@ -63,6 +63,7 @@ fn over_stored_tables(
 ) -> anyhow::Result<SessionContext> {
     let ctx = with_schema(state, Arc::new(MemorySchemaProvider::new()))?;
     ctx.register_udf(goal_function(options));
+    ctx.register_udf(duplicate_function(snapshot));
     if !options.show_secrets {
         ctx.register_udf(mask_function("mask_value", 2));
         ctx.register_udf(mask_function("mask_args", 1));
@@ -134,8 +135,10 @@ struct PublicTables {
 }
 
 impl PublicTables {
-    fn new(views: SessionContext, options: &EngineOptions) -> Self {
-        let definitions = definitions(options).into_iter().map(|(name, sql)| (name, narrowed(sql, options)));
+    fn new(views: SessionContext, options: &EngineOptions, has_duplicates: bool) -> Self {
+        let definitions = definitions(options, has_duplicates)
+            .into_iter()
+            .map(|(name, sql)| (name, narrowed(sql, options)));
         Self { views, definitions: definitions.collect(), tables: Mutex::default() }
     }
 
@@ -179,12 +182,13 @@ impl SchemaProvider for PublicTables {
 }
 
 /// The public tables, over the stored ones.
-fn definitions(options: &EngineOptions) -> Vec<(&'static str, String)> {
+fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static str, String)> {
     let (args, value) = match options.show_secrets {
         true => ("args", "value"),
         false => ("mask_args(args) as args", "mask_value(key, value) as value"),
     };
     let now_ms = options.now_ms;
+    let duplicate_of = if has_duplicates { "duplicate_of(run_id) as duplicate_of" } else { "duplicate_of" };
     vec![
         (
             "runs",
@@ -196,7 +200,7 @@ fn definitions(options: &EngineOptions) -> Vec<(&'static str, String)> {
                          else 'unknown' end as state,
                     state_detail, exit_code, created_at, updated_at, duration_s, last_step, planned_steps,
                     point_count, metric_count, segment_count, run_group, job_type, sweep_id, parent_run_id,
-                    duplicate_of, tags, notes, host, user_name, program, {args}, git_commit, git_branch, git_dirty,
+                    {duplicate_of}, tags, notes, host, user_name, program, {args}, git_commit, git_branch, git_dirty,
                     git_remote, phase, worst_level, path
                  from runs"
             ),
@@ -255,6 +259,12 @@ fn goal_function(options: &EngineOptions) -> ScalarUDF {
         }
     })
     .into()
+}
+
+/// `duplicate_of(run_id)`: the run that is shown in its place.
+fn duplicate_function(snapshot: &Snapshot) -> ScalarUDF {
+    let duplicates = Arc::clone(&snapshot.duplicates);
+    TextFunction::new("duplicate_of", 1, move |texts| duplicates.get(texts[0]?).cloned()).into()
 }
 
 fn mask_function(name: &'static str, arguments: usize) -> ScalarUDF {

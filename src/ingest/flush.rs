@@ -1,5 +1,6 @@
 //! A batch becomes Parquet files and one commit.
 
+use super::duplicates::Likeness;
 use super::load::{Active, Batch};
 use super::overlap::{self, Overlap};
 use super::points::Group;
@@ -322,6 +323,7 @@ impl Work<'_> {
                 identity: run.key.identity.clone(),
                 sub: run.key.sub.clone(),
                 state: postcard::to_stdvec(&run.state)?,
+                likeness: Likeness::of(run).to_bytes()?,
             });
         }
         self.changes.gone_runs = std::mem::take(&mut batch.gone_runs);

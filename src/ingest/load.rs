@@ -26,6 +26,8 @@ pub struct Active {
     pub run_id: String,
     /// Path relative to the root.
     pub path: String,
+    /// The folder it is, or lies in.
+    pub folder: String,
     /// Whether its source writes ends.
     pub writes_ends: bool,
     /// State, up to date with the batch.

@@ -1,5 +1,6 @@
 //! Sources to records to store: finds what changed under a root, reads just that, commits it.
 
+pub mod duplicates;
 pub mod flush;
 pub mod ids;
 pub mod known;
@@ -99,6 +100,7 @@ impl Refresh<'_> {
         if !first.is_unchanged || self.catalog.has_tail_at_rest(self.rest_ns())? {
             let is_all = self.read(first.walked, &mut outcome, progress)?;
             memory = memory.filter(|_| is_all);
+            duplicates::settle(self)?;
             self.tidy(&mut outcome)?;
         }
         self.remember(memory)?;

@@ -57,6 +57,9 @@ pub struct RunState {
 /// Hyperparameters: text and number by key.
 pub type Config = BTreeMap<String, (String, Option<f64>)>;
 
+/// How many first values tell a training from another.
+pub const EARLY: usize = 4;
+
 /// How many gaps the honest state looks at.
 pub const GAPS: usize = 10;
 
@@ -119,6 +122,8 @@ pub struct Stats {
     pub inf_count: i64,
     /// The point at the first step.
     pub first: Option<(i64, f64)>,
+    /// The values at the first steps, as many as there are.
+    pub early: [f32; EARLY],
     /// Smallest finite value and its first step.
     pub min: Option<(i64, f64)>,
     /// Largest finite value and its first step.
@@ -144,6 +149,9 @@ const SHRINK: f64 = 2.409919865102884e-181;
 impl Stats {
     /// Adds a point whose step is larger than all before.
     pub fn push(&mut self, step: i64, value: f64) {
+        if let Some(early) = usize::try_from(self.count).ok().and_then(|place| self.early.get_mut(place)) {
+            *early = value as f32;
+        }
         self.count += 1;
         self.first.get_or_insert((step, value));
         if value.is_nan() {

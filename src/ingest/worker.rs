@@ -379,6 +379,9 @@ impl Runs for Opener<'_> {
         let of_group = RunFacts { name, project: found.logs.project.clone(), ..RunFacts::default() };
         state.document_facts.insert(String::new(), of_group);
         let path = found.logs.path.clone();
-        Ok(Active { key, run_id, path, writes_ends, state, config_changed: fresh, fresh })
+        let is_file = found.logs.inputs.iter().any(|input| input.path == path);
+        let folder = if is_file { path.rsplit_once('/').map_or("", |(folder, _)| folder) } else { &path };
+        let folder = folder.to_string();
+        Ok(Active { key, run_id, path, folder, writes_ends, state, config_changed: fresh, fresh })
     }
 }

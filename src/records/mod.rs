@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod columns;
 pub mod goal;
+pub mod names;
 pub mod schema;
 
 use std::fmt;

@@ -59,6 +59,11 @@ pub trait Source: Send + Sync {
     /// Name in the column `source`: `wandb`, `tensorboard`, `jsonl`, ...
     fn name(&self) -> &'static str;
 
+    /// Who writes such logs. Of one training in several formats the first kind is shown.
+    fn origin(&self) -> Origin {
+        Origin::Framework
+    }
+
     /// Whether the producer writes an end into these logs, so that its absence means a crash.
     fn writes_ends(&self, logs: &RunLogs) -> bool {
         let _ = logs;
@@ -96,6 +101,19 @@ pub trait Source: Send + Sync {
     /// and no error. Damage is told to the sink with its place and reading goes on after it where
     /// the format allows. An error is returned only when the file cannot be read at all.
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume>;
+}
+
+/// Who writes a log, those first that know most of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A tracker: it knows configuration, state, notes.
+    Tracker,
+    /// A framework or a script: a file of its own.
+    Framework,
+    /// TensorBoard.
+    Events,
+    /// A script that prints.
+    Console,
 }
 
 /// What a source says about a candidate.

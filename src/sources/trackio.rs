@@ -6,7 +6,7 @@
 use super::find::judge;
 use super::parse::json::{Fields, Json, flatten, flatten_but, parse_whole, text_of};
 use super::parse::{axis, lines::Lines, sqlite};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};
 use crate::records::{Alert, Axis, Level, Point, Problem, RunFacts, Text, TimeMs};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
@@ -35,6 +35,10 @@ struct State {
 impl Source for Trackio {
     fn name(&self) -> &'static str {
         "trackio"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     fn may_claim(&self, path: &str) -> bool {

@@ -63,6 +63,8 @@ pub struct RunRecord {
     pub sub: String,
     /// State of the conversion (opaque to the store).
     pub state: Vec<u8>,
+    /// By what the same training is known in another format (opaque to the store).
+    pub likeness: Vec<u8>,
 }
 
 /// What discovery once decided about a file.
@@ -107,6 +109,8 @@ pub struct Changes {
     pub verdicts: Vec<VerdictRecord>,
     /// Verdicts about files that are gone.
     pub gone_verdicts: Vec<String>,
+    /// Runs that are others in another format, and those others; replaces all that were known.
+    pub duplicates: Option<BTreeMap<String, String>>,
     /// What the look for logs saw; with it the tables are up to date.
     pub look: Option<Vec<u8>>,
     /// Number of the next alert, when it moved.
@@ -128,6 +132,7 @@ impl Changes {
             && self.problems.is_empty()
             && self.verdicts.is_empty()
             && self.gone_verdicts.is_empty()
+            && self.duplicates.is_none()
             && self.look.is_none()
     }
 }
@@ -173,7 +178,11 @@ pub trait Catalog: Send + Sync {
     fn inputs(&self) -> anyhow::Result<Vec<InputRecord>>;
     /// State of the reader of an input.
     fn input_state(&self, input: &InputRecord) -> anyhow::Result<String>;
-    /// All runs without their state, by id.
+    /// All runs without their state but with their likeness, by id.
+    fn likenesses(&self) -> anyhow::Result<Vec<RunRecord>>;
+    /// Runs that are others in another format, and those others.
+    fn duplicates(&self) -> anyhow::Result<BTreeMap<String, String>>;
+    /// All runs without state and likeness, by id.
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>>;
     /// Numbers of input files and of runs.
     fn counts(&self) -> anyhow::Result<(u64, u64)>;
@@ -237,7 +246,9 @@ create table hidden (
     primary key (file_id, kind)) without rowid;
 create table run (
     run_id text primary key, source text not null, identity text not null, sub text not null, seal integer not null,
-    state blob not null, state_seal integer not null, unique (source, identity, sub));
+    state blob not null, state_seal integer not null, likeness blob not null, likeness_seal integer not null,
+    unique (source, identity, sub));
+create table duplicate (run_id text primary key, duplicate_of text not null, seal integer not null) without rowid;
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
     size_bytes integer not null, modified_ns integer not null, fingerprint text not null, offset integer not null,
@@ -343,8 +354,11 @@ impl SqliteCatalog {
 
 impl Catalog for SqliteCatalog {
     fn snapshot(&self) -> anyhow::Result<Snapshot> {
-        let files = self.with(|connection| live_files(&connection.transaction()?))?;
-        Ok(Snapshot { cache: self.cache.clone(), files: Arc::new(files) })
+        let (files, duplicates) = self.with(|connection| {
+            let transaction = connection.transaction()?;
+            Ok((live_files(&transaction)?, duplicates(&transaction)?))
+        })?;
+        Ok(Snapshot { cache: self.cache.clone(), files: Arc::new(files), duplicates: Arc::new(duplicates) })
     }
 
     fn commit(&self, changes: &Changes) -> anyhow::Result<()> {
@@ -389,17 +403,21 @@ impl Catalog for SqliteCatalog {
             .ok_or_else(|| Damage::catalog(format!("is damaged (nothing is known of {})", input.path)).into())
     }
 
+    fn likenesses(&self) -> anyhow::Result<Vec<RunRecord>> {
+        let sql =
+            "select run_id, source, identity, sub, seal, likeness, likeness_seal from run order by run_id";
+        self.rows(sql, [], |row| {
+            seal::check(row, 5, 6)?;
+            Ok(RunRecord { likeness: row.get(5)?, ..read_run(row)? })
+        })
+    }
+
+    fn duplicates(&self) -> anyhow::Result<BTreeMap<String, String>> {
+        self.with(|connection| duplicates(connection))
+    }
+
     fn runs(&self) -> anyhow::Result<BTreeMap<String, RunRecord>> {
-        let runs = self.rows("select run_id, source, identity, sub, seal from run", [], |row| {
-            seal::check(row, 0, 4)?;
-            Ok(RunRecord {
-                run_id: row.get(0)?,
-                source: row.get(1)?,
-                identity: row.get(2)?,
-                sub: row.get(3)?,
-                state: Vec::new(),
-            })
-        })?;
+        let runs = self.rows("select run_id, source, identity, sub, seal from run", [], read_run)?;
         Ok(runs.into_iter().map(|run| (run.run_id.clone(), run)).collect())
     }
 
@@ -541,6 +559,28 @@ impl Catalog for SqliteCatalog {
         }
         Ok(files)
     }
+}
+
+fn read_run(row: &Row<'_>) -> rusqlite::Result<RunRecord> {
+    seal::check(row, 0, 4)?;
+    let (state, likeness) = (Vec::new(), Vec::new());
+    Ok(RunRecord {
+        run_id: row.get(0)?,
+        source: row.get(1)?,
+        identity: row.get(2)?,
+        sub: row.get(3)?,
+        state,
+        likeness,
+    })
+}
+
+fn duplicates(connection: &Connection) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut statement = connection.prepare_cached("select run_id, duplicate_of, seal from duplicate")?;
+    let rows = statement.query_map([], |row| {
+        seal::check(row, 0, 2)?;
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn live_files(transaction: &Transaction<'_>) -> anyhow::Result<Vec<FileRecord>> {

@@ -121,12 +121,24 @@ fn commit_runs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Resu
         transaction.prepare_cached("delete from run where run_id = ?1")?.execute([run_id])?;
         transaction.prepare_cached("delete from input_run where run_id = ?1")?.execute([run_id])?;
     }
-    let sql = "insert or replace into run values (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "insert or replace into run values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     let mut put = transaction.prepare_cached(sql)?;
     for run in &changes.runs {
         let seal = seal::of(params![run.run_id, run.source, run.identity, run.sub])?;
-        let state_seal = seal::of(params![run.state])?;
-        put.execute(params![run.run_id, run.source, run.identity, run.sub, seal, run.state, state_seal])?;
+        let (state_seal, likeness_seal) = (seal::of(params![run.state])?, seal::of(params![run.likeness])?);
+        let (id, source, identity, sub) = (&run.run_id, &run.source, &run.identity, &run.sub);
+        let (state, likeness) = (&run.state, &run.likeness);
+        put.execute(params![id, source, identity, sub, seal, state, state_seal, likeness, likeness_seal])?;
+    }
+    commit_duplicates(transaction, changes)
+}
+
+fn commit_duplicates(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    let Some(duplicates) = &changes.duplicates else { return Ok(()) };
+    transaction.execute("delete from duplicate", [])?;
+    let mut put = transaction.prepare_cached("insert into duplicate values (?1, ?2, ?3)")?;
+    for (run_id, duplicate_of) in duplicates {
+        seal::put(&mut put, params![run_id, duplicate_of])?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub mod writer;
 use crate::records::schema::Table;
 use members::Members;
 use rows::RowSet;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use sums::Sums;
@@ -184,6 +184,8 @@ pub struct Snapshot {
     pub cache: PathBuf,
     /// All files, by table and id.
     pub files: Arc<Vec<FileRecord>>,
+    /// Runs that are others in another format, and those others.
+    pub duplicates: Arc<BTreeMap<String, String>>,
 }
 
 impl Snapshot {

@@ -10,7 +10,7 @@ mod tests;
 use super::parse::json::{Json, flatten, parse_whole};
 use super::parse::window::Window;
 use super::parse::wire::{Broken, Fields};
-use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
+use super::{Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Point, Problem, RunFacts, Text, TimeMs};
 use event::{Metadata, Value, What};
 #[cfg(any(test, fuzzing))]
@@ -47,6 +47,10 @@ pub struct TfEvents;
 impl Source for TfEvents {
     fn name(&self) -> &'static str {
         "tensorboard"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Events
     }
 
     fn may_claim(&self, path: &str) -> bool {

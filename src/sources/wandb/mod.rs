@@ -10,7 +10,7 @@ mod value;
 
 use super::parse::frame::{self, Found, Frames, Header};
 use super::parse::window::Window;
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::Problem;
 use prost::Message;
 use records::{Reader, State};
@@ -25,6 +25,10 @@ pub struct Wandb;
 impl Source for Wandb {
     fn name(&self) -> &'static str {
         "wandb"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     /// Only the transaction log has an exit record; runs without one leave nothing to tell their end.

@@ -1,0 +1,371 @@
+//! One training in several formats: a tracker, a framework's own file and TensorBoard hold the same
+//! values. Of such runs one is shown, that of the origin that knows most, and the others say which
+//! they are.
+//!
+//! Two runs of different sources are one training when a metric that people optimise begins with
+//! the same values in both, whatever it is called; or when they are alone in one folder and nothing in
+//! them speaks against it. Values are compared as a console prints them: to four places.
+
+use super::Refresh;
+use super::load::Active;
+use super::state::EARLY;
+use crate::records::TimeMs;
+use crate::records::goal::goal_of;
+use crate::records::names::normal_form;
+use crate::sources::parse::axis::hash_of;
+use crate::sources::{Origin, Source};
+use crate::store::{Catalog, Changes, RunRecord};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// Metrics looked at of a run.
+const MAX_METRICS: usize = 32;
+
+/// Values that make two metrics one.
+const ENOUGH: usize = 3;
+
+/// Runs so many folders apart are neighbours: `run` and `run/wandb/offline-run-...`.
+const NEAR: usize = 2;
+
+/// More runs than these with one pair of values: it tells none of them apart.
+const MAX_BUCKET: usize = 64;
+
+/// Half of the last place that is printed.
+const TOLERANCE: f32 = 6e-5;
+
+/// By what a run is known in another format.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Likeness {
+    folder: String,
+    created_at: Option<TimeMs>,
+    metrics: Vec<Metric>,
+}
+
+/// A metric with a goal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Metric {
+    /// Hash of the normal form of its name.
+    name: u64,
+    /// Its first values.
+    early: Vec<f32>,
+}
+
+impl Likeness {
+    /// That of a run as it is.
+    pub fn of(run: &Active) -> Self {
+        let state = &run.state;
+        let with_goal = state.keys.iter().filter(|(key, state)| {
+            !state.internal && !key.starts_with("system/") && (state.goal.is_some() || goal_of(key).is_some())
+        });
+        let metrics = with_goal.filter_map(|(key, state)| {
+            let all = state.all();
+            let count = usize::try_from(all.count).unwrap_or(0).min(EARLY);
+            let early = all.early.get(..count).filter(|early| !early.is_empty())?.to_vec();
+            Some(Metric { name: hash_of(normal_form(key).as_bytes()), early })
+        });
+        let metrics = metrics.take(MAX_METRICS).collect();
+        let created_at = state.all_facts().created_at.or(state.first_time);
+        Self { folder: run.folder.clone(), created_at, metrics }
+    }
+
+    /// As the catalog keeps it.
+    ///
+    /// # Errors
+    /// Never in practice: encoding in memory.
+    pub fn to_bytes(&self) -> anyhow::Result<Vec<u8>> {
+        Ok(postcard::to_stdvec(self)?)
+    }
+}
+
+/// Finds out which runs are others in another format and stores it where it changed.
+///
+/// # Errors
+/// When the catalog cannot be read or written.
+pub fn settle(refresh: &Refresh<'_>) -> anyhow::Result<()> {
+    let catalog: &dyn Catalog = refresh.catalog;
+    let sources: BTreeSet<String> = catalog.runs()?.into_values().map(|run| run.source).collect();
+    let runs = if sources.len() > 1 { catalog.likenesses()? } else { Vec::new() };
+    let runs =
+        runs.iter().map(|run| Run::new(run, refresh.settings.sources)).collect::<anyhow::Result<Vec<_>>>()?;
+    let found = duplicates(&runs);
+    if found != catalog.duplicates()? {
+        let duplicates = Some(found);
+        catalog.commit(&Changes { duplicates, now_ms: refresh.now_ms, ..Changes::default() })?;
+    }
+    Ok(())
+}
+
+/// A run among others.
+struct Run {
+    run_id: String,
+    source: String,
+    /// The smaller, the more it knows.
+    rank: (Origin, usize),
+    likeness: Likeness,
+}
+
+impl Run {
+    fn new(run: &RunRecord, sources: &[&dyn Source]) -> anyhow::Result<Self> {
+        let place = sources.iter().position(|source| source.name() == run.source);
+        let origin = place.map_or(Origin::Console, |place| sources[place].origin());
+        Ok(Self {
+            run_id: run.run_id.clone(),
+            source: run.source.clone(),
+            rank: (origin, place.unwrap_or(usize::MAX)),
+            likeness: postcard::from_bytes(&run.likeness)?,
+        })
+    }
+}
+
+/// Two runs that may be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Pair {
+    /// Whether they lie in different corners of the root: neighbours are paired first.
+    is_far: bool,
+    /// Equal values, negative: the best pair comes first.
+    unequal: i64,
+    /// Folders between them.
+    distance: usize,
+    /// Between their starts, milliseconds.
+    apart_ms: u64,
+    runs: (usize, usize),
+}
+
+fn duplicates(runs: &[Run]) -> BTreeMap<String, String> {
+    let counts = Counts::of(runs);
+    let candidates = candidates(runs).into_iter();
+    let mut pairs: Vec<Pair> = candidates.filter_map(|pair| judge(runs, &counts, pair)).collect();
+    pairs.sort_unstable();
+    let mut groups: Vec<Vec<usize>> = (0..runs.len()).map(|run| vec![run]).collect();
+    let mut group_of: Vec<usize> = (0..runs.len()).collect();
+    for Pair { runs: (a, b), .. } in pairs {
+        let (a, b) = (group_of[a], group_of[b]);
+        let is_in = |group: usize, source: &str| groups[group].iter().any(|run| runs[*run].source == source);
+        // Two runs of one source are two trainings.
+        if a == b || groups[b].iter().any(|run| is_in(a, &runs[*run].source)) {
+            continue;
+        }
+        let moved = std::mem::take(&mut groups[b]);
+        moved.iter().for_each(|run| group_of[*run] = a);
+        groups[a].extend(moved);
+    }
+    groups.iter().flat_map(|group| told(runs, group)).collect()
+}
+
+/// Each of a group but the one that is shown, with that one.
+fn told(runs: &[Run], group: &[usize]) -> Vec<(String, String)> {
+    let place = |run: &usize| (runs[*run].rank, runs[*run].run_id.clone());
+    let Some(shown) = group.iter().copied().min_by_key(place) else { return Vec::new() };
+    let others = group.iter().filter(|run| **run != shown);
+    others.map(|run| (runs[*run].run_id.clone(), runs[shown].run_id.clone())).collect()
+}
+
+/// Pairs of runs of different sources that share values or a folder.
+fn candidates(runs: &[Run]) -> BTreeSet<(usize, usize)> {
+    let mut buckets: HashMap<(i64, i64), Vec<usize>> = HashMap::new();
+    let mut folders: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, run) in runs.iter().enumerate() {
+        folders.entry(&run.likeness.folder).or_default().push(index);
+        for pair in run.likeness.metrics.iter().flat_map(Metric::steps) {
+            let bucket = buckets.entry(pair).or_default();
+            if bucket.last() != Some(&index) {
+                bucket.push(index);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut add = |a: usize, b: usize| {
+        if runs[a].source != runs[b].source {
+            found.insert((a.min(b), a.max(b)));
+        }
+    };
+    for (index, run) in runs.iter().enumerate() {
+        for near in run.likeness.metrics.iter().flat_map(Metric::steps).flat_map(neighbours) {
+            let alike = buckets.get(&near).filter(|bucket| bucket.len() <= MAX_BUCKET);
+            alike.into_iter().flatten().for_each(|other| add(index, *other));
+        }
+        for above in above(&run.likeness.folder) {
+            let beside = folders.get(above).filter(|beside| beside.len() <= MAX_BUCKET);
+            beside.into_iter().flatten().for_each(|other| add(index, *other));
+        }
+    }
+    found
+}
+
+/// A folder and the two above it, but for the root.
+fn above(folder: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(folder), |folder| folder.rsplit_once('/').map(|(above, _)| above)).take(3)
+}
+
+fn neighbours((a, b): (i64, i64)) -> impl Iterator<Item = (i64, i64)> {
+    (-1..=1).flat_map(move |x| (-1..=1).map(move |y| (a + x, b + y)))
+}
+
+impl Metric {
+    /// Rough pairs of values that follow each other. The first value is left out where there are more:
+    /// runs of a sweep share it.
+    fn steps(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        let rough =
+            |value: f32| (value.abs().max(1e-6).ln() * 500.0) as i64 * if value < 0.0 { -1 } else { 1 };
+        let skipped = usize::from(self.early.len() > 2);
+        let pairs = self.early.windows(2).skip(skipped).filter(|pair| pair.iter().all(|v| v.is_finite()));
+        pairs.map(move |pair| (rough(pair[0]), rough(pair[1])))
+    }
+
+    /// How many of the first values both have. What stays 0 or 1 says nothing.
+    fn common(&self, other: &Self) -> usize {
+        let is_same = |a: f32, b: f32| (a - b).abs() <= TOLERANCE * (1.0 + a.abs().max(b.abs()));
+        let tells = |value: &&f32| value.is_finite() && **value != 0.0 && **value != 1.0;
+        let values = self.early.iter().filter(tells);
+        values.filter(|a| other.early.iter().any(|b| is_same(**a, *b))).count()
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let least = self.early.len().max(other.early.len()).min(ENOUGH);
+        self.common(other) >= least
+    }
+}
+
+/// Whether two runs are one training, and how much speaks for it.
+fn judge(runs: &[Run], counts: &Counts<'_>, (a, b): (usize, usize)) -> Option<Pair> {
+    let (one, other) = (&runs[a].likeness, &runs[b].likeness);
+    let best = |metric: &Metric| {
+        let same = other.metrics.iter().filter(|candidate| metric.is_same(candidate));
+        same.map(|candidate| metric.common(candidate)).max().unwrap_or(0)
+    };
+    let equal: usize = one.metrics.iter().map(best).sum();
+    let differs = |metric: &&Metric| {
+        let mut named = other.metrics.iter().filter(|candidate| candidate.name == metric.name).peekable();
+        named.peek().is_some() && !named.any(|candidate| metric.common(candidate) > 0)
+    };
+    let is_contradicted = one.metrics.iter().any(|metric| differs(&metric));
+    let distance = distance(&one.folder, &other.folder);
+    let are_together = || distance <= 1 && !is_contradicted && counts.are_alone(&runs[a], &runs[b]);
+    if equal < ENOUGH && !are_together() {
+        return None;
+    }
+    let apart_ms = match (one.created_at, other.created_at) {
+        (Some(a), Some(b)) => a.abs_diff(b),
+        _ => u64::MAX,
+    };
+    Some(Pair { is_far: distance > NEAR, unequal: -(equal as i64), distance, apart_ms, runs: (a, b) })
+}
+
+/// Steps from one folder to the other.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<&str>, Vec<&str>) = (names(a), names(b));
+    let common = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    a.len() + b.len() - 2 * common
+}
+
+fn names(path: &str) -> Vec<&str> {
+    path.split('/').filter(|name| !name.is_empty()).collect()
+}
+
+/// How many runs of a source lie in or below a folder.
+struct Counts<'r>(HashMap<(&'r str, &'r str), usize>);
+
+impl<'r> Counts<'r> {
+    fn of(runs: &'r [Run]) -> Self {
+        let mut counts = HashMap::new();
+        for run in runs {
+            let folder = run.likeness.folder.as_str();
+            let ends = folder.match_indices('/').map(|(end, _)| end).chain([folder.len()]);
+            let above = ends.filter_map(|end| folder.get(..end)).filter(|folder| !folder.is_empty());
+            for folder in above.chain([""]) {
+                *counts.entry((run.source.as_str(), folder)).or_default() += 1;
+            }
+        }
+        Self(counts)
+    }
+
+    /// Whether each of two runs is the only one of its source in the upper one of their folders.
+    fn are_alone(&self, one: &Run, other: &Run) -> bool {
+        let upper = [one, other].into_iter().min_by_key(|run| run.likeness.folder.len()).unwrap_or(one);
+        let count = |run: &Run| self.0.get(&(run.source.as_str(), upper.likeness.folder.as_str())).copied();
+        count(one) == Some(1) && count(other) == Some(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(run_id: &str, source: &str, folder: &str, metrics: &[(&str, &[f32])]) -> Run {
+        let origin = match source {
+            "wandb" => Origin::Tracker,
+            "tensorboard" => Origin::Events,
+            _ => Origin::Framework,
+        };
+        let metric = |(name, early): &(&str, &[f32])| Metric {
+            name: hash_of(normal_form(name).as_bytes()),
+            early: early.to_vec(),
+        };
+        let metrics = metrics.iter().map(metric).collect();
+        let likeness = Likeness { folder: folder.into(), created_at: None, metrics };
+        Run { run_id: run_id.into(), source: source.into(), rank: (origin, 0), likeness }
+    }
+
+    fn told(runs: &[Run]) -> Vec<(String, String)> {
+        duplicates(runs).into_iter().collect()
+    }
+
+    fn pair(a: &str, b: &str) -> (String, String) {
+        (a.to_string(), b.to_string())
+    }
+
+    #[test]
+    fn equal_values_are_one_training_whatever_their_names() {
+        let full: &[f32] = &[3.256_78, 2.912_34, 2.501_23, 2.1];
+        let printed: &[f32] = &[3.2568, 2.9123, 2.5012, 2.1];
+        let later: &[f32] = &[2.912_34, 2.501_23, 2.1, 2.05];
+        let runs = [
+            run("w", "wandb", "wandb/run-1", &[("train/loss", full)]),
+            run("t", "tensorboard", "logs/a", &[("loss", printed)]),
+            run("c", "csv", "out/csv", &[("Loss_train", later)]),
+            run("other", "csv", "out/b", &[("loss", &[3.256_78, 2.8, 2.6, 2.4])]),
+        ];
+        assert_eq!(told(&runs), [pair("c", "w"), pair("t", "w")]);
+    }
+
+    #[test]
+    fn a_sweep_that_shares_its_start_stays_apart() {
+        let runs: Vec<Run> = (0..20)
+            .flat_map(|i| {
+                let early = [4.0, 3.0 - i as f32 * 0.01, 2.5 - i as f32 * 0.01, 2.0];
+                let w = run(&format!("w{i}"), "wandb", &format!("wandb/{i}"), &[("loss", &early)]);
+                [w, run(&format!("t{i}"), "tensorboard", &format!("tb/{i}"), &[("loss", &early)])]
+            })
+            .collect();
+        let expected: BTreeMap<String, String> =
+            (0..20).map(|i| (format!("t{i}"), format!("w{i}"))).collect();
+        assert_eq!(duplicates(&runs), expected);
+    }
+
+    #[test]
+    fn runs_alone_in_a_folder_are_one_unless_they_differ() {
+        let short: &[f32] = &[0.5];
+        let runs = [
+            run("a", "csv", "a", &[("loss", short)]),
+            run("ta", "tensorboard", "a/runs", &[("reward", &[7.0])]),
+            run("b", "csv", "b", &[("loss", short)]),
+            run("tb", "tensorboard", "b", &[("loss", &[0.7])]),
+            run("c1", "csv", "c", &[("loss", short)]),
+            run("c2", "csv", "c", &[("loss", short)]),
+            run("tc", "tensorboard", "c", &[("reward", short)]),
+        ];
+        assert_eq!(told(&runs), [pair("ta", "a")]);
+    }
+
+    #[test]
+    fn two_runs_of_a_source_are_two_trainings() {
+        let early: &[f32] = &[3.2, 2.9, 2.5, 2.1];
+        let runs = [
+            run("w1", "wandb", "x/wandb/1", &[("loss", early)]),
+            run("w2", "wandb", "y/wandb/1", &[("loss", early)]),
+            run("t1", "tensorboard", "x/tb", &[("loss", early)]),
+            run("t2", "tensorboard", "y/tb", &[("loss", early)]),
+        ];
+        assert_eq!(told(&runs), [pair("t1", "w1"), pair("t2", "w2")]);
+    }
+}

@@ -1,0 +1,69 @@
+//! Names of metrics that mean the same: people and trackers write `train/loss`, `loss_train`,
+//! `Train_Loss` and `training.loss`.
+
+use super::goal::words;
+
+/// Words of a name and the one that stands for them.
+const SAME: &[(&[&str], &str)] = &[
+    (&["training"], "train"),
+    (&["valid", "validation", "eval", "evaluation", "dev"], "val"),
+    (&["testing"], "test"),
+    (&["accuracy"], "acc"),
+    (&["perplexity"], "ppl"),
+];
+
+/// Words that tell parts of the data apart.
+const SPLITS: &[&str] = &["train", "val", "test"];
+
+/// The normal form of a metric's name: the words that tell parts of the data apart, then the others, each
+/// in the order of the alphabet, `train/loss`. Names of one form are written differently and mean the same.
+pub fn normal_form(key: &str) -> String {
+    let words = joined(words(key)).into_iter().map(known);
+    let (mut splits, mut others): (Vec<_>, Vec<_>) = words.partition(|word| SPLITS.contains(&word.as_str()));
+    splits.sort_unstable();
+    others.sort_unstable();
+    let parts = [splits.join("_"), others.join("_")];
+    parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
+}
+
+/// `learning_rate` is one word.
+fn joined(words: Vec<String>) -> Vec<String> {
+    let mut out: Vec<String> = Vec::with_capacity(words.len());
+    for word in words {
+        match out.last_mut() {
+            Some(last) if last == "learning" && word == "rate" => *last = "lr".to_string(),
+            _ => out.push(word),
+        }
+    }
+    out
+}
+
+fn known(word: String) -> String {
+    let same = SAME.iter().find(|(words, _)| words.contains(&word.as_str()));
+    same.map_or(word, |(_, known)| known.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal_form;
+
+    #[test]
+    fn spellings_of_one_name() {
+        for (form, names) in [
+            (
+                "train/loss",
+                ["train/loss", "loss_train", "Train_Loss", "training.loss", "trainLoss"].as_slice(),
+            ),
+            ("val/loss", &["val_loss", "eval/loss", "validation loss", "loss/valid"]),
+            ("val/acc_top5", &["val/acc/top5", "top5_accuracy_eval"]),
+            ("lr", &["lr", "learning_rate", "LearningRate"]),
+            ("loss", &["loss", "Loss"]),
+            ("", &["", "/"]),
+        ] {
+            for name in names {
+                assert_eq!(normal_form(name), form, "{name}");
+            }
+        }
+        assert_ne!(normal_form("train/train_loss"), normal_form("train/loss"));
+    }
+}
