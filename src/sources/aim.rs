@@ -4,7 +4,7 @@
 use super::parse::json::Json;
 use super::parse::sqlite::{self, MAGIC};
 use super::parse::{axis, words};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Problem, RunFacts};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,10 @@ struct State {
 impl Source for Aim {
     fn name(&self) -> &'static str {
         "aim"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     fn may_claim(&self, path: &str) -> bool {

@@ -7,7 +7,7 @@ use super::parse::document::{each_value, read, whole};
 use super::parse::json::{Json, flatten, parse_number_like, parse_whole};
 use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, strings, text_at, time_at};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{ConfigValue, ConsoleLine, End, Point, Problem, RunFacts};
 use std::collections::BTreeMap;
 
@@ -27,6 +27,10 @@ pub struct ClearMl;
 impl Source for ClearMl {
     fn name(&self) -> &'static str {
         "clearml"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     fn may_claim(&self, path: &str) -> bool {

@@ -7,7 +7,7 @@ use super::parse::document::read;
 use super::parse::json::{Json, parse_number_like, parse_whole};
 use super::parse::terminal::shown;
 use super::parse::words::{at, command, filled, split, strings, text_at, time_at};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Axis, ConfigValue, ConsoleLine, Point, Problem, RunFacts, Stream, Text};
 use anyhow::bail;
 use std::collections::HashMap;
@@ -26,6 +26,10 @@ pub struct Comet;
 impl Source for Comet {
     fn name(&self) -> &'static str {
         "comet"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     /// Keys have 32 to 50 letters and digits.

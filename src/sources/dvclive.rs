@@ -7,7 +7,7 @@ use super::parse::json::{Json, flatten, parse_number_like, parse_whole, text_of}
 use super::parse::rows::set_config;
 use super::parse::words::{join, split};
 use super::parse::yaml;
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Point, Problem};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,10 @@ pub struct DvcLive;
 impl Source for DvcLive {
     fn name(&self) -> &'static str {
         "dvclive"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     fn may_claim(&self, path: &str) -> bool {

@@ -5,7 +5,7 @@ use super::parse::document::each_value;
 use super::parse::json::{Fault, Fields, Json, flatten, parse};
 use super::parse::rows::{Tracker, set_config};
 use super::parse::words::{at, command, split, strings, text_at, time_at};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{End, RunFacts, Text};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -23,6 +23,10 @@ struct State {
 impl Source for Exprag {
     fn name(&self) -> &'static str {
         "exprag"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     fn may_claim(&self, path: &str) -> bool {

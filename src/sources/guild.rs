@@ -8,7 +8,7 @@ use super::parse::terminal::shown;
 use super::parse::words::{command, filled, join, split, strings, text_at};
 use super::parse::{axis, yaml};
 use super::tfevents::TfEvents;
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{ConsoleLine, End, Problem, RunFacts};
 use std::collections::BTreeMap;
 
@@ -69,6 +69,10 @@ fn place(path: &str) -> Option<(&str, Part<'_>)> {
 impl Source for Guild {
     fn name(&self) -> &'static str {
         "guild"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     /// A run that ended has an exit status.

@@ -7,7 +7,7 @@ use super::parse::json::{Json, flatten, parse_whole, text_of};
 use super::parse::rows::set_config;
 use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, text_at, time_at};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Alert, ConsoleLine, End, Level, Point, Problem, RunFacts, Text};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,6 +27,10 @@ pub struct Sacred;
 impl Source for Sacred {
     fn name(&self) -> &'static str {
         "sacred"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     /// `run.json` says how the run ended.

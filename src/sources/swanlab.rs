@@ -10,7 +10,7 @@ use super::parse::terminal::shown;
 use super::parse::window::Window;
 use super::parse::words::{command, filled, join, split, strings, text_at, time_at};
 use super::parse::{axis, yaml};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Axis, ConsoleLine, End, Point, Problem, RunFacts, Stream, Text};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,10 @@ fn id_of(folder: &str) -> Option<(&str, &str)> {
 impl Source for SwanLab {
     fn name(&self) -> &'static str {
         "swanlab"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     /// The last record says how the run ended.

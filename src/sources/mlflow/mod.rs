@@ -7,7 +7,7 @@ use super::parse::document::{each_line, read, whole};
 use super::parse::json::{Json, parse_number_like, text_of};
 use super::parse::words::{split, text_at};
 use super::parse::{axis, yaml};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{ConfigValue, Point, Problem, RunFacts};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -72,6 +72,10 @@ fn is_experiment_id(name: &str) -> bool {
 impl Source for MlFlow {
     fn name(&self) -> &'static str {
         "mlflow"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     /// The end is written to the file that describes the run.

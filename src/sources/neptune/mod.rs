@@ -5,7 +5,7 @@ mod export;
 mod operations;
 
 use super::parse::words::split;
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -15,6 +15,10 @@ pub struct Neptune;
 impl Source for Neptune {
     fn name(&self) -> &'static str {
         "neptune"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Tracker
     }
 
     fn may_claim(&self, path: &str) -> bool {
