@@ -240,12 +240,20 @@ impl RunState {
         told.find(|project| project.is_some()).unwrap_or(&None)
     }
 
-    /// All facts; the log has the last word.
+    /// All facts; the log has the last word. Documents each tell tags of their own (a file a tag).
     pub fn all_facts(&self) -> RunFacts {
         let mut all = RunFacts::default();
-        for facts in self.document_facts.values().chain([&self.facts]) {
+        for facts in self.document_facts.values() {
+            let mut tags = all.tags.take().unwrap_or_default();
             all.merge_parts(facts.clone());
+            for tag in all.tags.take().unwrap_or_default() {
+                if !tags.contains(&tag) {
+                    tags.push(tag);
+                }
+            }
+            all.tags = Some(tags);
         }
+        all.merge_parts(self.facts.clone());
         all
     }
 

@@ -4,10 +4,20 @@
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
 //! into `tests/fuzz`.
 
+pub mod aim;
+pub mod clearml;
+pub mod comet;
 pub mod csv;
+pub mod dvclive;
+pub mod exprag;
 pub mod find;
+pub mod guild;
 pub mod jsonl;
+pub mod mlflow;
+pub mod neptune;
 pub mod parse;
+pub mod sacred;
+pub mod swanlab;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
 pub mod tfevents;
@@ -21,9 +31,21 @@ use std::path::Path;
 
 /// All sources, in the order in which they may claim a file: exact marks first, content last.
 pub static ALL: &[&dyn Source] = &[
+    // Its folders have the names of W&B's.
+    &swanlab::SwanLab,
     &wandb::Wandb,
+    // Event files in its runs are its own.
+    &guild::Guild,
     &tfevents::TfEvents,
     &trackio::Trackio,
+    &exprag::Exprag,
+    &mlflow::MlFlow,
+    &sacred::Sacred,
+    &clearml::ClearMl,
+    &neptune::Neptune,
+    &comet::Comet,
+    &aim::Aim,
+    &dvclive::DvcLive,
     &trainer_state::TrainerState,
     &jsonl::Jsonl,
     &csv::Csv,

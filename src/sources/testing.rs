@@ -228,6 +228,75 @@ pub(crate) fn read_run(source: &dyn Source, root: &Path, run: &RunLogs) -> Memor
     sink
 }
 
+/// The runs in `expected.json` of a source.
+pub(crate) fn expected(source: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(samples(source).join("expected.json")).unwrap();
+    let whole: serde_json::Value = serde_json::from_str(&text).unwrap();
+    whole["runs"].as_array().unwrap().clone()
+}
+
+/// Expected runs in the order of their paths.
+pub(crate) fn sorted_by_path(runs: &[serde_json::Value]) -> Vec<&serde_json::Value> {
+    let mut runs: Vec<_> = runs.iter().collect();
+    runs.sort_by_key(|run| run["path"].as_str().unwrap().to_owned());
+    runs
+}
+
+/// What must hold for a log whatever happens to it: read in any pieces it tells the same; cut at any
+/// byte it tells a part, without a problem; with any byte changed nothing panics and what stands
+/// before the change is told. `bytes` is a small log without problems.
+pub(crate) fn assert_survives(source: &dyn Source, place: (&str, &str), bytes: &[u8]) {
+    let whole = read_whole(source, place, bytes);
+    assert!(whole.problems.is_empty(), "{:?}", whole.problems);
+    for (chunk_bytes, growth) in [(1, 7), (7, 1), (100, 100), (3, 64), (1 << 15, 1)] {
+        let mut pieces = read_growing(source, place, bytes, chunk_bytes, growth);
+        pieces.run.clone_from(&whole.run);
+        assert_eq!(pieces.text(), whole.text(), "{growth} bytes more each time, {chunk_bytes} at once");
+    }
+    for cut in 0..bytes.len() {
+        let part = read_whole(source, place, &bytes[..cut]);
+        assert!(part.problems.is_empty(), "cut at {cut}: {:?}", part.problems);
+        assert!(whole.points.starts_with(&part.points), "cut at {cut}");
+        for flip in [0xff, 0x01, 0x20] {
+            let mut harmed = bytes.to_vec();
+            harmed[cut] ^= flip;
+            let harmed = read_whole(source, place, &harmed);
+            assert!(harmed.points.starts_with(&part.points), "byte {cut} changed by {flip}");
+        }
+    }
+}
+
+/// Like [`assert_survives`] for a file that is rewritten whole: nothing panics, and what a cut or
+/// changed file tells ends with the reading.
+pub(crate) fn assert_survives_rewriting(source: &dyn Source, place: (&str, &str), bytes: &[u8]) {
+    let read = |bytes: &[u8]| {
+        let mut cursor = Cursor::new(bytes);
+        let (path, role) = place;
+        let mut log = in_memory(path, role, &mut cursor, 64);
+        // A file that is half written may be an error: it is read again.
+        let _ = source.read(&mut log, Resume::default(), &mut Memory::default());
+    };
+    for cut in 0..bytes.len() {
+        read(&bytes[..cut]);
+        for flip in [0xff, 0x01, 0x20] {
+            let mut harmed = bytes.to_vec();
+            harmed[cut] ^= flip;
+            read(&harmed);
+        }
+    }
+}
+
+/// An archive with these members.
+pub(crate) fn zip_of(members: &[(&str, &str)]) -> Vec<u8> {
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, text) in members {
+        zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
 /// A file of a listing, for tests of grouping.
 pub(crate) fn file(path: &str, size_bytes: u64, marks: &str) -> LogFile {
     LogFile { path: path.into(), size_bytes, marks: marks.into() }
@@ -306,6 +375,11 @@ pub(crate) struct WandbWriter {
 impl WandbWriter {
     pub(crate) fn new(base: usize) -> Self {
         WandbWriter { bytes: b":W&B\xE1\xBE\x00".to_vec(), base }
+    }
+
+    /// A log of the same framing behind another header.
+    pub(crate) fn with_header(header: &[u8]) -> Self {
+        WandbWriter { bytes: header.to_vec(), base: 0 }
     }
 
     /// Bytes left in the current block.

@@ -9,7 +9,7 @@ use super::parse::{axis, lines::Lines, sqlite};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};
 use crate::records::{Alert, Axis, Level, Point, Problem, RunFacts, Text, TimeMs};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -197,13 +197,10 @@ impl Page {
             return if known.is_some() { Err(StartOver.into()) } else { Ok(()) };
         }
         let sql = select(table, &columns);
-        if let Some((last, hash)) = known {
-            let row = connection
-                .prepare(&format!("{sql} where id = ?1"))?
-                .query_row([last], |row| Ok(hash_of(row)));
-            if row.ok() != Some(hash) {
-                return Err(StartOver.into());
-            }
+        if let Some((last, hash)) = known
+            && row_hash(connection, &sql, last)? != Some(hash)
+        {
+            return Err(StartOver.into());
         }
         let after = known.map_or(i64::MIN, |(last, _)| last);
         let (before, mut end) = (self.rows.len(), None);
@@ -213,8 +210,8 @@ impl Page {
             let message = format!("table {table}: {error}");
             self.damage = (self.rows.len() == before).then_some(message).or(self.damage.take());
         }
-        if let Some(end) = end {
-            self.tables.insert(table.to_string(), end);
+        if let Some((end, hash)) = end.and_then(|end| Some((end, row_hash(connection, &sql, end).ok()??))) {
+            self.tables.insert(table.to_string(), (end, hash));
         }
         Ok(())
     }
@@ -224,12 +221,12 @@ impl Page {
         connection: &Connection,
         table: &str,
         sql: &str,
-        end: &mut Option<(i64, u64)>,
+        end: &mut Option<i64>,
     ) -> rusqlite::Result<()> {
         let mut statement = connection.prepare(&format!("{sql} order by id limit {PAGE_ROWS}"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            *end = Some((row.get(0)?, hash_of(row)));
+            *end = Some(row.get(0)?);
             self.rows.push(record(table, row)?);
         }
         Ok(())
@@ -328,10 +325,11 @@ fn level(word: &str) -> Level {
     }
 }
 
-/// What tells a row from another of the same number. The name may change: runs are renamed.
-fn hash_of(row: &Row<'_>) -> u64 {
-    let parts = [1, 3, 5].map(|column| bytes(row, column));
-    axis::hash_of(&parts.join(&0))
+/// What tells a row from another of the same number; `None` where there is no such row. The name may
+/// change: runs are renamed.
+fn row_hash(connection: &Connection, sql: &str, id: i64) -> anyhow::Result<Option<u64>> {
+    let hash = |row: &Row<'_>| Ok(axis::hash_of(&[1, 3, 5].map(|column| bytes(row, column)).join(&0)));
+    Ok(connection.prepare(&format!("{sql} where id = ?1"))?.query_row([id], hash).optional()?)
 }
 
 fn tell_run(name: &str, config: &[u8], sink: &mut dyn Sink) {

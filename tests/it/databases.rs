@@ -205,3 +205,58 @@ fn other_and_damaged_databases() {
     let kept = project.ask("select count(*) as n from metrics")[0]["n"].as_i64().unwrap();
     assert!((100..2_000).contains(&kept), "{kept}");
 }
+
+/// A database as MLflow makes it, with one experiment.
+fn mlflow(project: &Project) -> Connection {
+    let connection = Connection::open(project.root().join("mlflow.db")).unwrap();
+    let schema = "
+        create table experiments (experiment_id integer primary key, name text, lifecycle_stage text);
+        create table runs (run_uuid text primary key, name text, status text, start_time bigint,
+            end_time bigint, lifecycle_stage text, experiment_id integer);
+        create table metrics (key text, value float not null, timestamp bigint, run_uuid text, step bigint, is_nan bool);
+        create table params (key text, value text, run_uuid text);
+        create table tags (key text, value text, run_uuid text);
+        insert into experiments values (1, 'lm', 'active');";
+    connection.execute_batch(schema).unwrap();
+    connection
+}
+
+#[test]
+fn runs_of_mlflow_go_on_end_are_deleted_and_restored() {
+    let project = Project::empty();
+    let connection = mlflow(&project);
+    let run = |sql: &str| {
+        connection.execute_batch(sql).unwrap();
+        project.refresh();
+    };
+    let states = || {
+        project.ask(
+            "select run_id, state_detail, tags, runs.last_step, nan_count, inf_count from runs
+        join summary using (run_id) order by run_id",
+        )
+    };
+    run("insert into runs values ('a', 'first', 'RUNNING', 1795198945810, null, 'active', 1);
+        insert into metrics values ('loss', 0, 1795198945966, 'a', 0, 1), ('loss', -1.7976931348623157e308, 1795198945967, 'a', 1, 0);
+        insert into params values ('lr', '0.1', 'a'); insert into tags values ('team', 'lm', 'a')");
+    assert_eq!(
+        states()[0].to_string(),
+        r#"{"run_id":"a","state_detail":null,"tags":["team=lm"],"last_step":1,"nan_count":1,"inf_count":1}"#
+    );
+    run("insert into metrics values ('loss', 0.5, 1795198945968, 'a', 2, 0);
+        update runs set status = 'KILLED', end_time = 1795198950000; update tags set value = 'vision'");
+    assert_eq!(
+        states()[0].to_string(),
+        r#"{"run_id":"a","state_detail":"KILLED","tags":["team=vision"],"last_step":2,"nan_count":1,"inf_count":1}"#
+    );
+    run("update runs set status = 'RUNNING', end_time = null");
+    assert_eq!(states()[0]["state_detail"], serde_json::Value::Null);
+    run("insert into runs values ('b', 'other', 'FINISHED', 1, 2, 'active', 1);
+        insert into metrics values ('loss', 0.25, 3, 'b', 7, 0); update runs set lifecycle_stage = 'deleted' where run_uuid = 'a'");
+    assert_eq!(project.column("select run_id from runs"), ["b"]);
+    run("update runs set lifecycle_stage = 'active'");
+    assert_eq!(states()[0]["last_step"], 2);
+    run("delete from metrics where run_uuid = 'a'; delete from runs where run_uuid = 'a'; vacuum");
+    run("insert into metrics values ('loss', 0.125, 4, 'b', 8, 0)");
+    assert_eq!(project.column("select value from metrics order by step"), ["0.25", "0.125"]);
+    assert_eq!(project.everything(), read_at_once(&project));
+}

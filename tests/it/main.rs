@@ -18,5 +18,6 @@ mod model;
 mod readme;
 mod repl;
 mod tidy;
+mod trackers;
 mod unsafe_sql;
 mod world;

@@ -39,7 +39,7 @@ const OTHER_FILES: &str = "package.json package-lock.json tokenizer.json tokeniz
 
 /// Folders whose files belong to a tracker with a format of its own.
 const OTHER_FOLDERS: &str =
-    "vis_data .exprag .neptune mlruns .dvc .aim .guild .clearml .wandb dvclive swanlog .hydra";
+    "vis_data .exprag .neptune mlruns .dvc .aim .guild .clearml .wandb dvclive swanlog .hydra .cometml-runs";
 
 /// Stems that say nothing about the run: its folder names it.
 const GENERIC_STEMS: &str = "metrics metric log logs train training train_log training_log trainer_log history progress \

@@ -26,7 +26,7 @@ const PRUNED: &[&str] = &[
 ];
 
 /// Hidden folders that known formats need.
-const HIDDEN: &[&str] = &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".clearml"];
+const HIDDEN: &[&str] = &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".clearml", ".cometml-runs"];
 
 /// How many entries lie between two calls of `progress`.
 const PROGRESS_STRIDE: u64 = 256;

@@ -1,7 +1,10 @@
 //! What the readers of formats share: JSON, YAML, protobuf and lines, read so that a growing or damaged
 //! file costs no more than what is missing of it, and rows of named values.
 
+pub(super) mod archive;
 pub mod axis;
+pub(super) mod document;
+pub(super) mod frame;
 pub mod json;
 pub mod lines;
 pub(super) mod pattern;
@@ -11,4 +14,5 @@ pub mod sqlite;
 pub(super) mod terminal;
 pub(super) mod window;
 pub(super) mod wire;
+pub(super) mod words;
 pub mod yaml;

@@ -45,6 +45,8 @@ struct State {
     current: usize,
     config_hash: u64,
     saw_row: bool,
+    /// Names of runs are no more than words.
+    one_run: bool,
     /// What the step of the file means, where its path says so.
     unit: Option<Axis>,
 }
@@ -169,6 +171,16 @@ impl Tracker {
         self.state.unit = Some(unit);
     }
 
+    /// Says that all rows are of one run, whatever they name.
+    pub fn expect_one_run(&mut self) {
+        self.state.one_run = true;
+    }
+
+    /// The step of the row taken last.
+    pub fn last_step(&self) -> Option<i64> {
+        self.state.runs.get(self.state.current)?.last_step
+    }
+
     /// Says that rows never hold hyperparameters.
     pub fn expect_no_config(&mut self) {
         self.state.saw_row = true;
@@ -279,7 +291,8 @@ impl Tracker {
                 }
                 Role::Kind => note_kind(&mut place, key, value),
                 Role::Run(rank) => {
-                    if place.run.is_none_or(|(other, _)| rank < other) && run_name(value).is_some() {
+                    let may_split = !self.state.one_run && run_name(value).is_some();
+                    if may_split && place.run.is_none_or(|(other, _)| rank < other) {
                         place.run = Some((rank, at));
                     }
                 }
@@ -554,7 +567,8 @@ fn run_name(value: &Json<'_>) -> Option<String> {
     }
 }
 
-fn set_config(key: &str, value: &Json<'_>, sink: &mut dyn Sink) {
+/// Sets a hyperparameter; some say how many steps are planned.
+pub(crate) fn set_config(key: &str, value: &Json<'_>, sink: &mut dyn Sink) {
     let value = value.to_config();
     if let Some(steps) = axis::planned_steps(key, value.number) {
         sink.facts(RunFacts { planned_steps: Some(steps), ..RunFacts::default() });

@@ -2,7 +2,7 @@
 //! directory itself). Config, summary and metadata are documents; history, system events and the
 //! console text are logs of lines.
 
-use super::records::{Reader, State, filled, quoted, wall_time};
+use super::records::{Reader, State, wall_time};
 use super::value::{Leaf, leaves};
 use super::{problem, split};
 use crate::records::{ConsoleLine, Point, RunFacts};
@@ -10,6 +10,7 @@ use crate::sources::parse::json::{Fields, Json, flatten, parse_whole};
 use crate::sources::parse::lines::Lines;
 use crate::sources::parse::terminal::shown;
 use crate::sources::parse::window::Window;
+use crate::sources::parse::words::{filled, quoted};
 use crate::sources::parse::{axis, yaml};
 use crate::sources::{InputKind, Log, Resume, Sink};
 

@@ -4,18 +4,20 @@
 
 mod console;
 mod files;
-mod frame;
 mod proto;
 mod records;
 mod value;
 
+use super::parse::frame::{self, Found, Frames, Header};
 use super::parse::window::Window;
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::Problem;
-use frame::{Found, Frames};
 use prost::Message;
 use records::{Reader, State};
 use std::collections::BTreeMap;
+
+/// The file header of the only version there is.
+const HEADER: Header = Header { magic: *b":W&B\xE1\xBE", last_version: 0, name: "a W&B log (version 0)" };
 
 /// The source `wandb`.
 pub struct Wandb;
@@ -51,10 +53,10 @@ impl Source for Wandb {
         if !is_transaction_log(path) {
             return Verdict::Log { marks: String::new() };
         }
-        match head.get(..frame::HEADER_BYTES) {
-            None if frame::HEADER.starts_with(head) => Verdict::TooEarly,
-            Some(header) if *header == frame::HEADER => Verdict::Log { marks: marks(head) },
-            _ => Verdict::Other { reason: "no header of a W&B log of version 0".into() },
+        match HEADER.is_of(head) {
+            None => Verdict::TooEarly,
+            Some(true) => Verdict::Log { marks: marks(head) },
+            Some(false) => Verdict::Other { reason: "no header of a W&B log of version 0".into() },
         }
     }
 
@@ -84,7 +86,7 @@ fn is_transaction_log(path: &str) -> bool {
 fn read_log(log: &mut Log<'_>, from: Resume, segment: i32, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
     let state: State = serde_json::from_str(&from.state).unwrap_or_default();
     let window = Window::new(&mut *log.bytes, from.offset, log.chunk_bytes);
-    let mut frames = Frames::new(window, state.frame);
+    let mut frames = Frames::new(window, &HEADER, state.frame);
     let mut reader = Reader::new(sink, segment, state);
     let mut row_count = from.row_count;
     loop {
@@ -120,12 +122,12 @@ struct Marks {
 /// Run id and start time from the first run record, where the head holds it whole.
 fn marks(head: &[u8]) -> String {
     let mut bytes = std::io::Cursor::new(head);
-    let mut frames = Frames::new(Window::new(&mut bytes, 0, head.len()), Default::default());
+    let mut frames = Frames::new(Window::new(&mut bytes, 0, head.len()), &HEADER, Default::default());
     let mut found = Marks::default();
     while let Ok(Found::Record) = frames.next() {
         if let Some(run) = run_record(frames.record()) {
             found.start = run.start_time.as_ref().and_then(proto::Timestamp::millis);
-            found.id = records::filled(run.run_id);
+            found.id = super::parse::words::filled(run.run_id);
             break;
         }
     }

@@ -2,13 +2,14 @@
 //! reading is in [`State`].
 
 use super::console::Pending;
-use super::frame::Memory;
 use super::proto::{self, Raw, payload};
 use super::value::{Leaf, leaves};
 use crate::records::{Alert, Axis, ConsoleLine, End, Goal, Level, Point, RunFacts, Stream, Text, TimeMs};
 use crate::sources::Sink;
+use crate::sources::parse::frame::Memory;
 use crate::sources::parse::json::{self, Json, parse_non_finite, parse_number_like, parse_whole};
 use crate::sources::parse::wire::{Broken, Fields, Wire};
+use crate::sources::parse::words::{filled, quoted};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -472,24 +473,9 @@ pub(super) struct Row {
     pub indexed: bool,
 }
 
-/// Arguments as one shell-quoted text; `None` when there are none.
-pub(super) fn quoted<'a>(args: impl Iterator<Item = &'a str>) -> Option<String> {
-    let args: Vec<&str> = args.collect();
-    if args.is_empty() {
-        return None;
-    }
-    let quoter = shlex::Quoter::new().allow_nul(true);
-    quoter.join(args.iter().copied()).ok().or_else(|| Some(args.join(" ")))
-}
-
 /// Milliseconds from unix seconds, where they can be a wall time.
 pub(super) fn wall_time(seconds: f64) -> Option<TimeMs> {
     (PLAUSIBLE_TIME_S..1e11).contains(&seconds).then(|| (seconds * 1000.0).round() as TimeMs)
-}
-
-/// The text, unless empty.
-pub(super) fn filled(text: impl AsRef<str>) -> Option<String> {
-    Some(text.as_ref()).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 fn numeric(raw: Raw<'_>) -> Option<f64> {

@@ -1,10 +1,10 @@
 //! Tests of the W&B source: framing, records, real logs.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::frame::{Found, Frames};
 use super::proto;
 use super::*;
 use crate::records::{Axis, End, Goal, Level, Stream};
+use crate::sources::parse::frame::{Found, Frames};
 use crate::sources::testing::*;
 use serde_json::Value;
 
@@ -54,7 +54,7 @@ fn read(records: &[Vec<u8>]) -> Memory {
 /// Payloads and problems of a file.
 fn frames(bytes: &[u8]) -> (Vec<Vec<u8>>, Vec<(u64, String)>, u64) {
     let mut cursor = std::io::Cursor::new(bytes);
-    let mut frames = Frames::new(Window::new(&mut cursor, 0, 100), Default::default());
+    let mut frames = Frames::new(Window::new(&mut cursor, 0, 100), &HEADER, Default::default());
     let (mut records, mut damage) = (Vec::new(), Vec::new());
     loop {
         match frames.next().unwrap() {

@@ -1,17 +1,37 @@
-//! Framing of the `.wandb` transaction log: LevelDB's log format behind a 7-byte header of W&B's
-//! own (`:W&B`, 0xBEE1, version 0), with CRC-32 (IEEE, unmasked) over chunk type and payload.
+//! Framing of the logs of W&B and SwanLab: LevelDB's log format behind a 7-byte header of their own
+//! (a word, a number, a version), with CRC-32 (IEEE, unmasked) over chunk type and payload.
 //!
 //! A record is one chunk or several, a chunk never crosses a 32 KiB block. The first Go writers
-//! (before wandb 0.17.6) counted blocks from behind the header; which of the two grids a file uses
+//! of W&B (before 0.17.6) counted blocks from behind the header; which of the two grids a file uses
 //! shows at the first chunk that had to stop at the end of a block.
 
-use crate::sources::parse::window::Window;
+use super::window::Window;
 use std::io;
 
 /// Bytes of the file header.
-pub(super) const HEADER_BYTES: usize = 7;
-/// The file header of the only version there is.
-pub(super) const HEADER: [u8; HEADER_BYTES] = *b":W&B\xE1\xBE\x00";
+pub(crate) const HEADER_BYTES: usize = 7;
+
+/// The file header of a format.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    /// Its first bytes.
+    pub magic: [u8; HEADER_BYTES - 1],
+    /// The last version that is known; it follows the magic.
+    pub last_version: u8,
+    /// What to call the format.
+    pub name: &'static str,
+}
+
+impl Header {
+    /// Whether a file begins as one of this format; `None` while too little of it is there.
+    pub(crate) fn is_of(&self, head: &[u8]) -> Option<bool> {
+        match head.get(..HEADER_BYTES) {
+            Some([magic @ .., version]) => Some(*magic == self.magic && *version <= self.last_version),
+            _ if self.magic.starts_with(head) || head == self.magic => None,
+            _ => Some(false),
+        }
+    }
+}
 const CHUNK_HEADER: usize = 7;
 const BLOCK: u64 = 32 * 1024;
 /// Assembled records beyond this are dropped with a problem; W&B itself allows far less.
@@ -25,7 +45,7 @@ const LAST: u8 = 4;
 /// What must be remembered between two readings of one file.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     /// Where blocks begin: 0, or 7 for the early Go writers; unknown until a chunk tells.
     pub base: Option<u64>,
     /// Offset of damage that was told and lies behind the point of resumption.
@@ -36,7 +56,7 @@ pub(super) struct Memory {
 
 /// What stands next in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Found {
+pub(crate) enum Found {
     /// A record; [`Frames::record`] gives its bytes.
     Record,
     /// Damage at a byte; reading goes on behind it.
@@ -58,8 +78,9 @@ enum Chunk {
 }
 
 /// Iterates over the records of a log.
-pub(super) struct Frames<'a> {
+pub(crate) struct Frames<'a> {
     window: Window<'a>,
+    header: &'static Header,
     /// See [`Memory`].
     pub memory: Memory,
     parts: Vec<u8>,
@@ -72,23 +93,24 @@ pub(super) struct Frames<'a> {
 
 impl<'a> Frames<'a> {
     /// Reads from the window's place on, which is 0 or a place where a record begins.
-    pub(super) fn new(window: Window<'a>, memory: Memory) -> Self {
+    pub(crate) fn new(window: Window<'a>, header: &'static Header, memory: Memory) -> Self {
         let resume = window.offset();
-        Frames { window, memory, parts: Vec::new(), whole: false, length: 0, begun: None, found: 0, resume }
+        let (parts, whole, length, begun, found) = (Vec::new(), false, 0, None, 0);
+        Frames { window, header, memory, parts, whole, length, begun, found, resume }
     }
 
     /// Where the next reading shall begin.
-    pub(super) fn resume(&self) -> u64 {
+    pub(crate) fn resume(&self) -> u64 {
         self.resume
     }
 
     /// Offset of the record found last.
-    pub(super) fn found(&self) -> u64 {
+    pub(crate) fn found(&self) -> u64 {
         self.found
     }
 
     /// The bytes of the record found last.
-    pub(super) fn record(&self) -> &[u8] {
+    pub(crate) fn record(&self) -> &[u8] {
         if self.whole {
             self.window.view().get(CHUNK_HEADER..CHUNK_HEADER + self.length).unwrap_or_default()
         } else {
@@ -97,7 +119,7 @@ impl<'a> Frames<'a> {
     }
 
     /// Finds the next record.
-    pub(super) fn next(&mut self) -> io::Result<Found> {
+    pub(crate) fn next(&mut self) -> io::Result<Found> {
         self.drop_record();
         if self.window.offset() == 0 {
             match self.file_header()? {
@@ -151,12 +173,12 @@ impl<'a> Frames<'a> {
         if !self.window.fill(HEADER_BYTES)? {
             return Ok(Some(Found::End));
         }
-        let good = self.window.view().starts_with(&HEADER);
+        let good = self.header.is_of(self.window.view()) == Some(true);
         self.window.advance(HEADER_BYTES);
         self.resume = self.window.offset();
         Ok((!good).then(|| Found::Damage {
             at: 0,
-            message: "the file header is not that of a W&B log (version 0)".into(),
+            message: format!("the file header is not that of {}", self.header.name),
         }))
     }
 
