@@ -1,7 +1,7 @@
 //! JSON lines: one object a line, written by hand-made training loops, possibly between lines of
 //! other text; and `.json` files that hold an array of objects or several of them.
 
-use super::find::judge;
+use super::find::{judge, ranks};
 use super::parse::json::{Fault, Fields, Json, Marks, parse, parse_marked, parse_whole};
 use super::parse::lines::Lines;
 use super::parse::pattern::Patterns;
@@ -43,11 +43,12 @@ impl Source for Jsonl {
     }
 
     fn group(&self, files: &[LogFile]) -> Vec<RunLogs> {
-        files.iter().map(|file| judge::one_run(&file.path)).collect()
+        ranks::fold(files)
     }
 
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         let state: State = serde_json::from_str(&from.state).unwrap_or_default();
+        let sink = &mut ranks::Prefixed::new(sink, log.role);
         let is_json = judge::has_extension(log.path, &["json"]);
         let mut reader = Reader {
             lines: Lines::new(log.bytes, from.offset, log.chunk_bytes),

@@ -4,9 +4,11 @@
 //! To add a format: write its file here, add it to [`ALL`], put a sample into `tests/data` and a target
 //! into `tests/fuzz`.
 
+pub mod console;
 pub mod csv;
 pub mod find;
 pub mod jsonl;
+pub mod mmengine;
 pub mod parse;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod testing;
@@ -23,11 +25,19 @@ use std::path::Path;
 pub static ALL: &[&dyn Source] = &[
     &wandb::Wandb,
     &tfevents::TfEvents,
+    &mmengine::MmEngine,
     &trackio::Trackio,
     &trainer_state::TrainerState,
     &jsonl::Jsonl,
     &csv::Csv,
+    &console::PLAIN,
 ];
+
+/// [`ALL`] with `own` in the place of the source of its name.
+pub fn with<'s>(own: &'s dyn Source) -> Vec<&'s dyn Source> {
+    let chosen = |source: &&'static dyn Source| if source.name() == own.name() { own } else { *source };
+    ALL.iter().map(chosen).collect()
+}
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;
@@ -40,6 +50,12 @@ pub trait Source: Send + Sync {
     /// Who writes such logs. Of one training in several formats the first kind is shown.
     fn origin(&self) -> Origin {
         Origin::Framework
+    }
+
+    /// What of the project's settings the source depends on; empty where nothing is set. Other
+    /// settings have all files judged again.
+    fn settings(&self) -> &str {
+        ""
     }
 
     /// Whether the producer writes an end into these logs, so that its absence means a crash.
@@ -107,7 +123,8 @@ pub enum Verdict {
         /// Why, in a few words.
         reason: String,
     },
-    /// Too little content to tell (an empty or just created file): asked again next time.
+    /// Too little content to tell (an empty or just created file): asked again next time. Where the
+    /// head was not the whole file, asked again at once with a longer one.
     TooEarly,
 }
 

@@ -193,6 +193,32 @@ pub(crate) fn read_growing(
     }
 }
 
+/// What holds for every log: read while it grows it tells what it tells at once; cut anywhere, or
+/// with any byte changed, nothing panics and all before that place is told.
+pub(crate) fn assert_survives(source: &dyn Source, place: (&str, &str), bytes: &[u8]) {
+    let whole = read_whole(source, place, bytes);
+    for (growth, chunk) in [(1, 1), (7, 5), (100, 16), (bytes.len().max(1), 3)] {
+        let pieces = read_growing(source, place, bytes, chunk, growth);
+        let (run, segment) = (whole.run.clone(), whole.segment);
+        assert_eq!(Memory { run, segment, ..pieces }.text(), whole.text(), "grown by {growth}");
+    }
+    let mut before = Memory::default();
+    for at in 0..bytes.len() {
+        let cut = read_whole(source, place, &bytes[..at]);
+        assert!(whole.points.starts_with(&cut.points), "cut at {at}");
+        assert!(cut.points.starts_with(&before.points), "cut at {at}");
+        assert!(cut.problems.len() <= whole.problems.len(), "cut at {at}: {:?}", cut.problems);
+        for flip in [1, 0x10, 0x80, 0xff] {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= flip;
+            let sink = read_whole(source, place, &changed);
+            assert!(sink.points.starts_with(&cut.points), "{flip} at {at}");
+            source.sniff(place.0, &changed);
+        }
+        before = cut;
+    }
+}
+
 /// The folder with samples of a source.
 pub(crate) fn samples(source: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(source)

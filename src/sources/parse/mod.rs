@@ -5,6 +5,8 @@ pub mod axis;
 pub mod json;
 pub mod lines;
 pub(super) mod pattern;
+pub mod prefix;
+pub mod python;
 pub mod rows;
 pub mod snapshot;
 pub mod sqlite;
