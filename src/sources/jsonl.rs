@@ -3,7 +3,7 @@
 
 use super::find::{judge, ranks};
 use super::parse::json::{Fault, Fields, Json, Marks, parse, parse_marked, parse_whole};
-use super::parse::lines::Lines;
+use super::parse::lines::{Lines, without_blank};
 use super::parse::pattern::Patterns;
 use super::parse::rows::Tracker;
 use super::parse::terminal;
@@ -259,13 +259,6 @@ fn message(fault: Fault) -> String {
         Fault::Incomplete => "the JSON object has no end".to_string(),
         Fault::Invalid { why, .. } => format!("no JSON: {why}"),
     }
-}
-
-/// Without a byte order mark, zero bytes (holes that a crash leaves) and white space before.
-fn without_blank(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let start = bytes.iter().take_while(|c| c.is_ascii_whitespace() || **c == 0).count();
-    bytes.get(start..).unwrap_or_default()
 }
 
 fn trimmed(bytes: &[u8]) -> &[u8] {

@@ -368,7 +368,8 @@ mod tests {
             let found = find(&root.join(folder), &Settings::default());
             let runs: Vec<_> = found.found.iter().flat_map(|found| &found.runs).collect();
             let counts: Vec<_> = found.found.iter().map(|found| (found.source, found.runs.len())).collect();
-            let wanted = if folder == "csv" { vec![("csv", 10)] } else { vec![("jsonl", 19), ("console", 2)] };
+            let wanted =
+                if folder == "csv" { vec![("csv", 10)] } else { vec![("jsonl", 19), ("console", 2)] };
             assert_eq!(counts, wanted);
             assert_eq!(found.documents.len(), 7, "{folder}");
             assert!(

