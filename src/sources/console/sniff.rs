@@ -2,6 +2,7 @@
 
 use super::Console;
 use crate::sources::find::judge::{self, Shape};
+use crate::sources::find::ranks;
 use crate::sources::parse::json::Fields;
 use crate::sources::parse::{prefix, terminal};
 use crate::sources::{HEAD_BYTES, Verdict};
@@ -9,8 +10,11 @@ use crate::sources::{HEAD_BYTES, Verdict};
 /// Where so many bytes hold no metrics, none will come.
 const WIDE_HEAD_BYTES: usize = 16 * HEAD_BYTES;
 
-/// Of a `.txt` at least each so-manieth line behind the first row is one.
-const MAX_LINES_PER_ROW: usize = 5;
+/// In a `.txt` so many rows stand together.
+const MIN_TEXT_ROWS: usize = 3;
+
+/// Between two of them are no more lines than this.
+const MAX_GAP_LINES: usize = 5;
 
 /// Texts of these names are no logs.
 const DOCUMENTS: &[&str] = &[
@@ -84,6 +88,9 @@ pub fn sniff(console: &Console, path: &str, head: &[u8]) -> Verdict {
         text.lines().map(terminal::shown).filter(|line| !line.trim().is_empty()).collect();
     let sample = Sample::of(console, &lines);
     match sample.verdict(path, is_cut) {
+        Some(verdict @ Verdict::Log { .. }) => verdict,
+        // Often one rank alone logs; what the others printed belongs to the run.
+        _ if !lines.is_empty() && ranks::is_ranked(path) => Verdict::Log { marks: ranks::SILENT.to_string() },
         Some(verdict) => verdict,
         None if head.len() >= WIDE_HEAD_BYTES => judge::other("no rows of metrics in its first part"),
         None if may_become(path, &text) => Verdict::TooEarly,
@@ -106,21 +113,26 @@ struct Sample<'l> {
     rows: Vec<Fields<'l>>,
     /// Those among them whose form says enough.
     telling: usize,
-    /// Lines from the first row on.
-    lines: usize,
+    /// Most rows that stand together. It only grows as the text does: what is a log remains one.
+    together: usize,
     by_pattern: bool,
 }
 
 impl<'l> Sample<'l> {
     fn of(console: &Console, lines: &'l [String]) -> Self {
         let mut sample = Sample::default();
+        let (mut run, mut gap) = (0, 0);
         for line in lines {
-            sample.lines += usize::from(!sample.rows.is_empty());
             let message = prefix::split(line);
             sample.by_pattern |= console.patterns.iter().any(|pattern| pattern.read(line).is_some());
-            let Some(row) = console.row(line, &message).filter(|row| !row.needs_step) else { continue };
+            let Some(row) = console.row(line, &message).filter(|row| !row.needs_step) else {
+                gap += 1;
+                continue;
+            };
+            run = if gap > MAX_GAP_LINES { 1 } else { run + 1 };
+            gap = 0;
+            sample.together = sample.together.max(run);
             sample.telling += usize::from(row.is_telling);
-            sample.lines += usize::from(sample.rows.is_empty());
             sample.rows.push(row.fields);
         }
         sample
@@ -135,9 +147,8 @@ impl<'l> Sample<'l> {
         if self.rows.len() < 2 {
             return None;
         }
-        let is_dense = self.rows.len() * MAX_LINES_PER_ROW >= self.lines;
-        if judge::has_extension(path, &["txt"]) && !is_dense {
-            return Some(judge::other("mostly text"));
+        if judge::has_extension(path, &["txt"]) && self.together < MIN_TEXT_ROWS {
+            return None;
         }
         let mut keys = self.rows.iter().flatten().map(|(key, _)| key);
         if !keys.any(|key| judge::is_training(key)) {

@@ -6,8 +6,17 @@ use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem
 use crate::sources::{InputKind, LogFile, RunInput, RunLogs, Sink};
 use std::collections::BTreeMap;
 
+/// [`LogFile::marks`] of a file that is a log only because those of other ranks are.
+pub const SILENT: &str = "silent";
+
+/// Whether the name of a file tells a rank.
+pub fn is_ranked(path: &str) -> bool {
+    ranked(path).is_some()
+}
+
 /// Groups files into runs: files that differ by a rank only are one, all others one each. The role
-/// of an input is the prefix that its metrics get (`rank1/`), nothing for rank 0.
+/// of an input is the prefix that its metrics get (`rank1/`), nothing for rank 0. Where rank 0 is
+/// [silent](SILENT), the first that is not stands for it; where all are, there is no run.
 pub fn fold(files: &[LogFile]) -> Vec<RunLogs> {
     let mut jobs: BTreeMap<String, Vec<(u32, &LogFile)>> = BTreeMap::new();
     let mut runs = Vec::new();
@@ -24,11 +33,14 @@ pub fn fold(files: &[LogFile]) -> Vec<RunLogs> {
 
 fn job_run(job: String, mut files: Vec<(u32, &LogFile)>) -> Option<RunLogs> {
     files.sort_by(|a, b| (a.0, &a.1.path).cmp(&(b.0, &b.1.path)));
+    let is_silent = |file: &LogFile| file.marks == SILENT;
+    let (speaker, _) = files.iter().find(|(_, file)| !is_silent(file))?;
+    let first = if files.iter().any(|(rank, file)| *rank == 0 && is_silent(file)) { *speaker } else { 0 };
     let path = files.first()?.1.path.clone();
     let inputs = files.into_iter().map(|(rank, file)| RunInput {
         path: file.path.clone(),
         kind: InputKind::Log,
-        role: if rank == 0 { String::new() } else { format!("rank{rank}/") },
+        role: if rank == first { String::new() } else { format!("rank{rank}/") },
         segment: 0,
     });
     let name = name_of(&job);
@@ -221,6 +233,23 @@ mod tests {
         );
         assert_eq!(runs(&["a/rank1.log"]), ["a: rank1/@a/rank1.log"]);
         assert_eq!(runs(&["0/stdout.log"])[0], "ranks: @0/stdout.log");
+    }
+
+    #[test]
+    fn ranks_that_log_nothing_are_kept_beside_those_that_do() {
+        let run = |marks: [&str; 3]| {
+            let files: Vec<_> = marks
+                .iter()
+                .zip(0..)
+                .map(|(marks, rank)| file(&format!("rank{rank}.log"), 1, marks))
+                .collect();
+            let runs = fold(&files);
+            runs.first()
+                .map(|run| run.inputs.iter().map(|input| input.role.clone()).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(run(["", SILENT, SILENT]).as_deref(), Some(" rank1/ rank2/"));
+        assert_eq!(run([SILENT, SILENT, ""]).as_deref(), Some("rank0/ rank1/ "));
+        assert_eq!(run([SILENT; 3]), None);
     }
 
     #[test]
