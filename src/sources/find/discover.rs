@@ -244,7 +244,7 @@ impl Search<'_> {
     fn finish(mut self) -> Discovery {
         self.discovery.judged.sort_by(|a, b| a.path.cmp(&b.path));
         let documents: Vec<String> = self.documents.keys().cloned().collect();
-        for source in self.settings.sources.iter().copied() {
+        for source in self.settings.sources {
             let mut runs = source.group(&self.files_of(source.name()));
             if WITH_SIDECARS.contains(&source.name()) {
                 sidecar::attach(&mut runs, &documents);
