@@ -34,7 +34,7 @@ pub static ALL: &[&dyn Source] = &[
 ];
 
 /// [`ALL`] with `own` in the place of the source of its name.
-pub fn with<'s>(own: &'s dyn Source) -> Vec<&'s dyn Source> {
+pub fn with(own: &dyn Source) -> Vec<&dyn Source> {
     let chosen = |source: &&'static dyn Source| if source.name() == own.name() { own } else { *source };
     ALL.iter().map(chosen).collect()
 }

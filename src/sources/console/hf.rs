@@ -4,6 +4,7 @@
 use super::dialect::{Dialect, Row};
 use crate::sources::parse::json::{Json, parse_number_like};
 use crate::sources::parse::python;
+use crate::sources::trainer_state::metric_name;
 
 pub static DIALECT: Dialect = Dialect {
     name: "hf",
@@ -11,10 +12,10 @@ pub static DIALECT: Dialect = Dialect {
     samples: &[
         (
             "{'loss': '1.032', 'grad_norm': 'nan', 'learning_rate': 5e-05, 'epoch': '0.5'}",
-            r#"{"train/loss": 1.032, "train/grad_norm": NaN, "train/learning_rate": 0.00005, "epoch": 0.5}"#,
+            r#"{"train/loss": 1.032, "train/grad_norm": NaN, "train/learning_rate": 0.00005, "train/epoch": 0.5}"#,
         ),
         ("{'eval_loss': 1.5, 'eval_runtime': '2.0', 'epoch': 1.0}", {
-            r#"{"eval/loss": 1.5, "eval/runtime": 2, "epoch": 1}"#
+            r#"{"eval/loss": 1.5, "eval/runtime": 2, "train/epoch": 1}"#
         }),
         (
             "{'train_runtime': 3.5, 'train_loss': 0.5}",
@@ -44,17 +45,10 @@ fn read(line: &str) -> Option<Row<'_>> {
             row.fields.push((name(&key).into(), Json::Number(number, b"")));
         }
     }
-    row.fields.iter().any(|(key, _)| key != "epoch").then_some(row)
+    row.fields.iter().any(|(key, _)| key != "train/epoch").then_some(row)
 }
 
-/// Names as the Trainer gives them to trackers.
+/// Named as the Trainer names them for trackers, but for the step.
 fn name(key: &str) -> String {
-    match key {
-        "epoch" | "step" | "global_step" => key.to_string(),
-        _ => match (key.strip_prefix("eval_"), key.strip_prefix("test_")) {
-            (Some(rest), _) => format!("eval/{rest}"),
-            (None, Some(rest)) => format!("test/{rest}"),
-            (None, None) => format!("train/{key}"),
-        },
-    }
+    if matches!(key, "step" | "global_step") { key.to_string() } else { metric_name(key) }
 }

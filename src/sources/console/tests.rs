@@ -71,6 +71,32 @@ fn nanogpt_reads_as_python_reads_it() {
     }
 }
 
+/// Kept by W&B under a name of its own: here only its text is of interest.
+#[test]
+fn what_the_trainer_prints_is_read() {
+    let path = "out/wandb_clean/wandb/offline-run-20261120_183351-oosdypft/files/output.log";
+    let text = std::fs::read_to_string(samples("hf_trainer").join(path)).unwrap();
+    assert!(is_log("train.log", &text));
+    let sink = read(&text);
+    let losses = sink.line("train/loss");
+    assert_eq!((losses.len(), losses[0].1, losses[12].1), (13, 3.269, 2.443));
+    assert_eq!((sink.line("eval/loss").len(), sink.axes["eval/loss"]), (7, Axis::Index));
+    assert_eq!(sink.line("train/train_loss").len(), 1);
+    assert_eq!((sink.segment, sink.console.len(), sink.problems.len()), (0, 26, 0));
+}
+
+#[test]
+fn what_mmengine_prints_is_read_under_any_name() {
+    let path = "work_dirs/clean/20261120_181315/20261120_181315.log";
+    let text = std::fs::read_to_string(samples("mmengine").join(path)).unwrap();
+    let sink = read(&text);
+    assert_eq!(sink.steps("loss"), [5, 10, 17, 22, 29, 34, 41, 46, 53, 58]);
+    assert_eq!(sink.line("mse"), [(10, 0.4794), (22, 1.8633), (34, 0.2569), (46, 0.2709), (58, 0.074)]);
+    assert_eq!(sink.of("mse").next().unwrap().time, Some(1_795_198_399_000));
+    assert_eq!(sink.keys().len(), 9, "{:?}", sink.keys());
+    assert_eq!((sink.segment, sink.problems.len()), (0, 0));
+}
+
 #[test]
 fn a_log_that_goes_on_is_a_second_start() {
     let sink = read(
