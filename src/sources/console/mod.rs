@@ -21,7 +21,7 @@ use super::parse::lines::Lines;
 use super::parse::prefix::{self, Message};
 use super::parse::rows::Tracker;
 use super::parse::{axis, terminal};
-use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
+use super::{Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::error::UserError;
 use crate::records::{ConsoleLine, Problem, RunFacts};
 use custom::Pattern;
@@ -84,6 +84,10 @@ impl Console {
 impl Source for Console {
     fn name(&self) -> &'static str {
         "console"
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::Console
     }
 
     fn settings(&self) -> &str {
