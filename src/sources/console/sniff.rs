@@ -16,6 +16,9 @@ const MIN_TEXT_ROWS: usize = 3;
 /// Between two of them are no more lines than this.
 const MAX_GAP_LINES: usize = 5;
 
+/// A file with more than one zero byte in so many is no text.
+const MIN_TEXT_SHARE: usize = 20;
+
 /// Texts of these names are no logs.
 const DOCUMENTS: &[&str] = &[
     "readme",
@@ -78,7 +81,8 @@ pub fn may_claim(path: &str) -> bool {
 
 /// Judges a text by its first bytes.
 pub fn sniff(console: &Console, path: &str, head: &[u8]) -> Verdict {
-    if head.contains(&0) {
+    // A crash leaves holes of zeros in a log; programs and arrays are full of them.
+    if memchr::memchr_iter(0, head).count() * MIN_TEXT_SHARE > head.len() {
         return judge::other("no text");
     }
     let is_cut = head.len() >= HEAD_BYTES;

@@ -188,6 +188,7 @@ fn printed_logs_are_recognised() {
     let preamble = "some_setting: 12345\n".repeat(500);
     for (path, text) in [
         ("train.log", "step 1: loss 2.5\nstep 2: loss 2\n".to_string()),
+        ("hole.log", "step 1: loss 2.5\n\0\0step 2: loss 2\nstep 3: loss 2\n".to_string()),
         ("out.txt", "Epoch 1/10 - loss: 0.5 - acc: 0.9\n\nEpoch 2/10 - loss: 0.4 - acc: 0.95\nx\nEpoch 3/10 - loss: 0.3 - acc: 0.96\n".into()),
         ("slurm-1.out", format!("{preamble}[10/500] loss=1.5\n[20/500] loss=1.25\n")),
         ("a/log_1700000000.txt", "Step 1 | loss:1.5 lr:0.1 \nStep 2 | loss:1.25 lr:0.1 \n".into()),
