@@ -2,6 +2,7 @@
 
 use crate::error::UserError;
 use crate::records::Goal;
+use crate::sources::console::{self, Console};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ pub struct Settings {
     pub goals: BTreeMap<String, GoalWord>,
     /// Folders with canned queries besides `.runq/queries`.
     pub queries: Vec<PathBuf>,
+    /// Patterns for printed logs: `[[console.patterns]]`.
+    pub console: console::custom::Settings,
 }
 
 /// `min` or `max`.
@@ -40,7 +43,7 @@ impl Settings {
     /// Reads `runq.toml` in `root`; without one, the defaults.
     ///
     /// # Errors
-    /// When it is no TOML or has a key that means nothing.
+    /// When it is no TOML, has a key that means nothing, or a pattern that does not match its sample.
     pub fn load(root: &Path) -> Result<Self, UserError> {
         let path = root.join("runq.toml");
         match std::fs::read_to_string(&path) {
@@ -48,12 +51,20 @@ impl Settings {
                 Ok(Self::default())
             }
             Err(error) => Err(UserError::failed(format!("cannot read {}: {error}", path.display()))),
-            Ok(text) => toml::from_str(&text).map_err(|error| {
-                let line = error.message().lines().next().unwrap_or_default().to_string();
-                UserError::failed(format!("{}: {line}", path.display()))
-                    .hint("known keys: ignore, goals, queries")
+            Ok(text) => Self::parse(&text).map_err(|error| UserError {
+                message: format!("{}: {}", path.display(), error.message),
+                ..error
             }),
         }
+    }
+
+    fn parse(text: &str) -> Result<Self, UserError> {
+        let settings: Self = toml::from_str(text).map_err(|error| {
+            let line = error.message().lines().next().unwrap_or_default().to_string();
+            UserError::failed(line).hint("known keys: ignore, goals, queries, console.patterns")
+        })?;
+        Console::new(&settings.console)?;
+        Ok(settings)
     }
 }
 
@@ -73,5 +84,25 @@ mod tests {
         assert_eq!(settings.goals["score"], GoalWord::Max);
         std::fs::write(folder.path().join("runq.toml"), "ignored = []\n").unwrap();
         assert!(Settings::load(folder.path()).unwrap_err().message.contains("ignored"));
+    }
+
+    #[test]
+    fn patterns_are_tried_on_their_samples() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |sample: &str| {
+            let text = format!(
+                "[[console.patterns]]\nname = \"mine\"\npattern = '<(?P<step>\\d+)> L=(?P<loss>\\S+)'\nsample = \"{sample}\"\n"
+            );
+            std::fs::write(folder.path().join("runq.toml"), text).unwrap();
+            Settings::load(folder.path())
+        };
+        assert_eq!(load("<3> L=2.5").unwrap().console.patterns[0].name, "mine");
+        let message = load("3 L=2.5").unwrap_err().message;
+        assert!(
+            message.contains("runq.toml: console pattern \"mine\": its sample does not match"),
+            "{message}"
+        );
+        std::fs::write(folder.path().join("runq.toml"), "[[console.patterns]]\nname = \"x\"\n").unwrap();
+        assert!(Settings::load(folder.path()).unwrap_err().message.contains("pattern"));
     }
 }

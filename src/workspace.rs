@@ -126,7 +126,7 @@ impl Workspace {
         let mut folders: Vec<PathBuf> = own.into_iter().chain(folders).collect();
         folders.dedup();
         let (queries, notes) = load_queries(&folders)?;
-        let cache = Arc::new(Cache::new(place, &settings, &options));
+        let cache = Arc::new(Cache::new(place, &settings, &options)?);
         Ok(Self { cache, settings, options, queries, notes, tell: None, kept: Mutex::default() })
     }
 

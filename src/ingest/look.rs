@@ -14,11 +14,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+/// Stands between the text of a verdict and the settings under which it was made.
+const SEAL: &str = " - under ";
+
 /// One look at a root: what is remembered of it, and which files were found to begin as they did.
 pub struct Look {
     /// Folder that all paths are relative to.
     pub base: PathBuf,
     verdicts: BTreeMap<String, VerdictRecord>,
+    /// What of the project's settings verdicts depend on.
+    settings: String,
     /// Inputs of the catalog.
     pub known: Known,
     starts: RefCell<BTreeMap<String, bool>>,
@@ -88,7 +93,24 @@ fn is_complete(walked: &Walked) -> bool {
 fn words(root: &Path, settings: &discover::Settings<'_>) -> String {
     let sources: Vec<&str> = settings.sources.iter().map(|source| source.name()).collect();
     let version = env!("CARGO_PKG_VERSION");
-    format!("{version} {} {sources:?} {} {:?}", root.display(), settings.head_bytes, settings.ignore)
+    let own = judged_under(settings);
+    format!("{version} {} {sources:?} {} {:?} {own}", root.display(), settings.head_bytes, settings.ignore)
+}
+
+/// What of the project's settings the verdicts depend on; empty where nothing is set.
+fn judged_under(settings: &discover::Settings<'_>) -> String {
+    settings.sources.iter().map(|source| source.settings()).filter(|own| !own.is_empty()).collect()
+}
+
+/// A verdict's text with the settings under which it was made.
+fn sealed(text: &str, settings: &str) -> String {
+    if settings.is_empty() { text.to_string() } else { format!("{text}{SEAL}{settings}") }
+}
+
+/// The text of a verdict, if it was made under the same settings.
+fn unsealed<'t>(text: &'t str, settings: &str) -> Option<&'t str> {
+    let (text, under) = text.rsplit_once(SEAL).unwrap_or((text, ""));
+    (under == settings).then_some(text)
 }
 
 impl Look {
@@ -96,8 +118,13 @@ impl Look {
     ///
     /// # Errors
     /// When the catalog cannot be read.
-    pub fn new(base: &Path, catalog: &dyn Catalog) -> anyhow::Result<Self> {
+    pub fn new(
+        base: &Path,
+        settings: &discover::Settings<'_>,
+        catalog: &dyn Catalog,
+    ) -> anyhow::Result<Self> {
         Ok(Self {
+            settings: judged_under(settings),
             base: base.to_path_buf(),
             verdicts: catalog.verdicts()?,
             known: Known::load(catalog)?,
@@ -117,7 +144,10 @@ impl Look {
         now_ms: i64,
     ) -> anyhow::Result<Discovery> {
         let mut discovery = discover::discover(walked, settings, self);
-        let new = discovery.judged.iter().filter(|judged| !judged.is_remembered).map(verdict_record);
+        let new = discovery.judged.iter().filter(|judged| !judged.is_remembered).map(|judged| {
+            let record = verdict_record(judged);
+            VerdictRecord { text: sealed(&record.text, &self.settings), ..record }
+        });
         let verdicts: Vec<VerdictRecord> =
             new.filter(|verdict| self.verdicts.get(&verdict.path) != Some(verdict)).collect();
         let unreadable = verdicts.iter().filter(|verdict| verdict.text.starts_with(UNREADABLE));
@@ -149,6 +179,7 @@ impl discover::Memory for Look {
     /// else, while it is as it was.
     fn recall(&self, path: &str, stat: &discover::Stat) -> Option<Remembered> {
         let known = self.verdicts.get(path).filter(|known| !known.text.starts_with(UNREADABLE))?;
+        let text = unsealed(&known.text, &self.settings)?.to_string();
         let same = known.size_bytes == stat.size_bytes && known.modified_ns == stat.modified_ns;
         let grown = || {
             let head_was_whole = known.size_bytes >= HEAD_BYTES as u64 && stat.size_bytes >= known.size_bytes;
@@ -159,8 +190,8 @@ impl discover::Memory for Look {
             known.source.is_some() && head_was_whole && self.known.at_path(path).is_none_or(unmoved)
         };
         let verdict = match &known.source {
-            Some(_) => Verdict::Log { marks: known.text.clone() },
-            None => Verdict::Other { reason: known.text.clone() },
+            Some(_) => Verdict::Log { marks: text },
+            None => Verdict::Other { reason: text },
         };
         (same || grown()).then(|| Remembered { source: known.source.clone(), verdict })
     }

@@ -111,7 +111,7 @@ impl Refresh<'_> {
     /// Reads what is new in what was seen. Returns whether that was all: logs that are written over
     /// while they are read are left for the next refresh.
     fn read(&self, walked: Walked, outcome: &mut Outcome, progress: &dyn Progress) -> anyhow::Result<bool> {
-        let mut look = Look::new(&walked.base, self.catalog)?;
+        let mut look = Look::new(&walked.base, self.settings, self.catalog)?;
         let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
         let stats: BTreeMap<String, Stat> =
@@ -162,6 +162,6 @@ impl Refresh<'_> {
 }
 
 fn found_runs(found: discover::Found) -> impl Iterator<Item = FoundRun> {
-    let source = found.source.name();
+    let source = found.source;
     found.runs.into_iter().map(move |logs| FoundRun { source, logs })
 }

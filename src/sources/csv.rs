@@ -1,7 +1,7 @@
 //! Tables of metrics: Keras, Lightning, Ultralytics, timm, DeepSpeed and hand-made CSV. One header,
 //! one row a line; rows may be short, long, sparse or a repetition of the header.
 
-use super::find::judge;
+use super::find::{judge, ranks};
 use super::parse::json::{self, Fields, Json, parse_non_finite, parse_number_like};
 use super::parse::lines::Lines;
 use super::parse::rows::Tracker;
@@ -66,6 +66,7 @@ impl Source for Csv {
         if !settle_open(&mut state, &mut count, &mut lines, log.is_at_rest)? {
             return Ok(from);
         }
+        let sink = &mut ranks::Prefixed::new(sink, log.role);
         let mut rows = Tracker::load(&state.rows, sink);
         rows.expect_no_config();
         if is_samples(log.path) {
@@ -260,14 +261,12 @@ fn is_samples(path: &str) -> bool {
 
 /// One run a file, but for DeepSpeed's tables, which are one run a folder.
 fn group(files: &[LogFile]) -> Vec<RunLogs> {
-    let mut runs = Vec::new();
+    let is_part = |file: &LogFile| is_samples(&file.path) && file.path.contains('/');
+    let (parts, whole): (Vec<LogFile>, Vec<LogFile>) = files.iter().cloned().partition(is_part);
+    let mut runs = ranks::fold(&whole);
     let mut folders: BTreeMap<&str, RunLogs> = BTreeMap::new();
-    for file in files {
+    for file in &parts {
         let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        if !is_samples(&file.path) || folder.is_empty() {
-            runs.push(judge::one_run(&file.path));
-            continue;
-        }
         let run = folders.entry(folder).or_insert_with(|| RunLogs {
             name: folder.rsplit('/').next().map(str::to_string),
             path: folder.to_string(),

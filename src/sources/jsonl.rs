@@ -1,9 +1,9 @@
 //! JSON lines: one object a line, written by hand-made training loops, possibly between lines of
 //! other text; and `.json` files that hold an array of objects or several of them.
 
-use super::find::judge;
+use super::find::{judge, ranks};
 use super::parse::json::{Fault, Fields, Json, Marks, parse, parse_marked, parse_whole};
-use super::parse::lines::Lines;
+use super::parse::lines::{Lines, without_blank};
 use super::parse::pattern::Patterns;
 use super::parse::rows::Tracker;
 use super::parse::terminal;
@@ -43,11 +43,12 @@ impl Source for Jsonl {
     }
 
     fn group(&self, files: &[LogFile]) -> Vec<RunLogs> {
-        files.iter().map(|file| judge::one_run(&file.path)).collect()
+        ranks::fold(files)
     }
 
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         let state: State = serde_json::from_str(&from.state).unwrap_or_default();
+        let sink = &mut ranks::Prefixed::new(sink, log.role);
         let is_json = judge::has_extension(log.path, &["json"]);
         let mut reader = Reader {
             lines: Lines::new(log.bytes, from.offset, log.chunk_bytes),
@@ -258,13 +259,6 @@ fn message(fault: Fault) -> String {
         Fault::Incomplete => "the JSON object has no end".to_string(),
         Fault::Invalid { why, .. } => format!("no JSON: {why}"),
     }
-}
-
-/// Without a byte order mark, zero bytes (holes that a crash leaves) and white space before.
-fn without_blank(bytes: &[u8]) -> &[u8] {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let start = bytes.iter().take_while(|c| c.is_ascii_whitespace() || **c == 0).count();
-    bytes.get(start..).unwrap_or_default()
 }
 
 fn trimmed(bytes: &[u8]) -> &[u8] {

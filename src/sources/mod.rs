@@ -7,6 +7,7 @@
 pub mod aim;
 pub mod clearml;
 pub mod comet;
+pub mod console;
 pub mod csv;
 pub mod dvclive;
 pub mod exprag;
@@ -14,6 +15,7 @@ pub mod find;
 pub mod guild;
 pub mod jsonl;
 pub mod mlflow;
+pub mod mmengine;
 pub mod neptune;
 pub mod parse;
 pub mod sacred;
@@ -37,6 +39,7 @@ pub static ALL: &[&dyn Source] = &[
     // Event files in its runs are its own.
     &guild::Guild,
     &tfevents::TfEvents,
+    &mmengine::MmEngine,
     &trackio::Trackio,
     &exprag::Exprag,
     &mlflow::MlFlow,
@@ -49,7 +52,14 @@ pub static ALL: &[&dyn Source] = &[
     &trainer_state::TrainerState,
     &jsonl::Jsonl,
     &csv::Csv,
+    &console::PLAIN,
 ];
+
+/// [`ALL`] with `own` in the place of the source of its name.
+pub fn with(own: &dyn Source) -> Vec<&dyn Source> {
+    let chosen = |source: &&'static dyn Source| if source.name() == own.name() { own } else { *source };
+    ALL.iter().map(chosen).collect()
+}
 
 /// How many first bytes of a file a source sees to judge it.
 pub const HEAD_BYTES: usize = 16 * 1024;
@@ -62,6 +72,12 @@ pub trait Source: Send + Sync {
     /// Who writes such logs. Of one training in several formats the first kind is shown.
     fn origin(&self) -> Origin {
         Origin::Framework
+    }
+
+    /// What of the project's settings the source depends on; empty where nothing is set. Other
+    /// settings have all files judged again.
+    fn settings(&self) -> &str {
+        ""
     }
 
     /// Whether the producer writes an end into these logs, so that its absence means a crash.
@@ -129,7 +145,8 @@ pub enum Verdict {
         /// Why, in a few words.
         reason: String,
     },
-    /// Too little content to tell (an empty or just created file): asked again next time.
+    /// Too little content to tell (an empty or just created file): asked again next time. Where the
+    /// head was not the whole file, asked again at once with a longer one.
     TooEarly,
 }
 

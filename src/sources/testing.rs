@@ -193,6 +193,32 @@ pub(crate) fn read_growing(
     }
 }
 
+/// What holds for every log: read while it grows it tells what it tells at once; cut anywhere, or
+/// with any byte changed, nothing panics and all before that place is told.
+pub(crate) fn assert_survives(source: &dyn Source, place: (&str, &str), bytes: &[u8]) {
+    let whole = read_whole(source, place, bytes);
+    for (growth, chunk) in [(1, 1), (7, 5), (100, 16), (bytes.len().max(1), 3)] {
+        let pieces = read_growing(source, place, bytes, chunk, growth);
+        let (run, segment) = (whole.run.clone(), whole.segment);
+        assert_eq!(Memory { run, segment, ..pieces }.text(), whole.text(), "grown by {growth}");
+    }
+    let mut before = Memory::default();
+    for at in 0..bytes.len() {
+        let cut = read_whole(source, place, &bytes[..at]);
+        assert!(whole.points.starts_with(&cut.points), "cut at {at}");
+        assert!(cut.points.starts_with(&before.points), "cut at {at}");
+        assert!(cut.problems.len() <= whole.problems.len(), "cut at {at}: {:?}", cut.problems);
+        for flip in [1, 0x10, 0x80, 0xff] {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= flip;
+            let sink = read_whole(source, place, &changed);
+            assert!(sink.points.starts_with(&cut.points), "{flip} at {at}");
+            source.sniff(place.0, &changed);
+        }
+        before = cut;
+    }
+}
+
 /// The folder with samples of a source.
 pub(crate) fn samples(source: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(source)
@@ -240,30 +266,6 @@ pub(crate) fn sorted_by_path(runs: &[serde_json::Value]) -> Vec<&serde_json::Val
     let mut runs: Vec<_> = runs.iter().collect();
     runs.sort_by_key(|run| run["path"].as_str().unwrap().to_owned());
     runs
-}
-
-/// What must hold for a log whatever happens to it: read in any pieces it tells the same; cut at any
-/// byte it tells a part, without a problem; with any byte changed nothing panics and what stands
-/// before the change is told. `bytes` is a small log without problems.
-pub(crate) fn assert_survives(source: &dyn Source, place: (&str, &str), bytes: &[u8]) {
-    let whole = read_whole(source, place, bytes);
-    assert!(whole.problems.is_empty(), "{:?}", whole.problems);
-    for (chunk_bytes, growth) in [(1, 7), (7, 1), (100, 100), (3, 64), (1 << 15, 1)] {
-        let mut pieces = read_growing(source, place, bytes, chunk_bytes, growth);
-        pieces.run.clone_from(&whole.run);
-        assert_eq!(pieces.text(), whole.text(), "{growth} bytes more each time, {chunk_bytes} at once");
-    }
-    for cut in 0..bytes.len() {
-        let part = read_whole(source, place, &bytes[..cut]);
-        assert!(part.problems.is_empty(), "cut at {cut}: {:?}", part.problems);
-        assert!(whole.points.starts_with(&part.points), "cut at {cut}");
-        for flip in [0xff, 0x01, 0x20] {
-            let mut harmed = bytes.to_vec();
-            harmed[cut] ^= flip;
-            let harmed = read_whole(source, place, &harmed);
-            assert!(harmed.points.starts_with(&part.points), "byte {cut} changed by {flip}");
-        }
-    }
 }
 
 /// Like [`assert_survives`] for a file that is rewritten whole: nothing panics, and what a cut or

@@ -5,6 +5,8 @@ use super::place::Place;
 use crate::error::UserError;
 use crate::ingest::{Outcome, Progress, Quiet, Refresh};
 use crate::settings::Settings;
+use crate::sources;
+use crate::sources::console::Console;
 use crate::sources::find::discover;
 use crate::store::{Catalog, Damage, DamagedFile, Limits, SqliteCatalog, WriteFailure, layout, sweep};
 use anyhow::Context;
@@ -25,6 +27,7 @@ pub struct Cache {
     /// Where it lies.
     pub place: Place,
     ignore: Vec<String>,
+    console: Console,
     limits: Limits,
     now_ms: Option<i64>,
     read_only: bool,
@@ -34,15 +37,19 @@ pub struct Cache {
 
 impl Cache {
     /// The cache of a place; nothing is opened yet.
-    pub fn new(place: Place, settings: &Settings, options: &Options) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// When a pattern of the settings is wrong.
+    pub fn new(place: Place, settings: &Settings, options: &Options) -> Result<Self, UserError> {
+        Ok(Self {
+            console: Console::new(&settings.console)?,
             place,
             ignore: settings.ignore.clone(),
             limits: options.limits,
             now_ms: options.now_ms,
             read_only: options.read_only,
             catalog: Mutex::default(),
-        }
+        })
     }
 
     /// The present, milliseconds since 1970.
@@ -131,8 +138,10 @@ impl Cache {
         catalog: &dyn Catalog,
         progress: &dyn Progress,
     ) -> anyhow::Result<Outcome> {
+        let sources = sources::with(&self.console);
         let settings = discover::Settings {
             ignore: self.ignore.clone(),
+            sources: &sources,
             scratch: layout::tmp(folder),
             ..discover::Settings::default()
         };

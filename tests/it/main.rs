@@ -15,6 +15,7 @@ mod full;
 mod hostile;
 mod ingest;
 mod model;
+mod printed;
 mod readme;
 mod repl;
 mod tidy;

@@ -41,7 +41,7 @@ fn statements_span_lines_and_commands_begin_with_a_backslash() {
     let input = "select count(*) as many\nfrom runs;\n\\best val_loss -n 1\n\\d metrics\nselect nope from runs;\n\\q\n";
     // Systems without `script` have no terminal to give.
     let Some(out) = session(&project, "", &[input]) else { return };
-    assert!(out.contains("many") && out.contains("19"), "{out}");
+    assert!(out.contains("many") && out.contains("21"), "{out}");
     assert!(out.contains("run_4"), "{out}");
     assert!(out.contains("value") && out.contains("step"), "{out}");
     assert!(out.contains("nope"), "{out}");

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Sources whose runs take their configuration from files beside the log.
-const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard"];
+const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard", "console"];
 
 /// A head with fewer lines than this says little of a file of lines.
 const FEW_LINES: usize = 4;
@@ -32,7 +32,7 @@ pub struct Settings<'a> {
     /// Patterns as in `.gitignore` of what to leave out; `!pattern` brings back what is pruned.
     pub ignore: Vec<String>,
     /// Sources in the order in which they may claim a file.
-    pub sources: &'a [&'static dyn Source],
+    pub sources: &'a [&'a dyn Source],
     /// A folder for copies that judging needs.
     pub scratch: PathBuf,
 }
@@ -102,8 +102,8 @@ pub struct Judged {
 
 /// The runs of a source.
 pub struct Found {
-    /// The source.
-    pub source: &'static dyn Source,
+    /// Name of the source.
+    pub source: &'static str,
     /// Its runs.
     pub runs: Vec<RunLogs>,
 }
@@ -180,8 +180,8 @@ impl Search<'_> {
         let is_remembered = remembered.is_some();
         let (source, verdict) = match remembered {
             Some(known) => known,
-            None => match self.head_of(file) {
-                Ok(head) => self.sniff(&path, &head, file),
+            None => match self.look_into(file, &path) {
+                Ok(known) => known,
                 // What went away since it was seen is simply not there.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
                 Err(error) => {
@@ -191,6 +191,16 @@ impl Search<'_> {
             },
         };
         self.discovery.judged.push(Judged { path, stat, source, verdict, is_remembered });
+    }
+
+    /// Judges a file by its first bytes; by more of them where those are too few to tell.
+    fn look_into(&self, file: &Path, path: &str) -> std::io::Result<(Option<&'static str>, Verdict)> {
+        let head = self.head_of(file)?;
+        let known = self.sniff(path, &head, file);
+        if known.1 != Verdict::TooEarly || head.len() != self.settings.head_bytes {
+            return Ok(known);
+        }
+        Ok(self.sniff(path, &head_of(file, self.settings.head_bytes * WIDE_FACTOR)?, file))
     }
 
     /// The first bytes of a file; of one with long lines as many as hold a few of them.
@@ -234,13 +244,13 @@ impl Search<'_> {
     fn finish(mut self) -> Discovery {
         self.discovery.judged.sort_by(|a, b| a.path.cmp(&b.path));
         let documents: Vec<String> = self.documents.keys().cloned().collect();
-        for source in self.settings.sources.iter().copied() {
+        for source in self.settings.sources {
             let mut runs = source.group(&self.files_of(source.name()));
             if WITH_SIDECARS.contains(&source.name()) {
                 sidecar::attach(&mut runs, &documents);
             }
             if !runs.is_empty() {
-                self.discovery.found.push(Found { source, runs });
+                self.discovery.found.push(Found { source: source.name(), runs });
             }
         }
         self.note_inputs();
@@ -357,13 +367,16 @@ mod tests {
         for folder in ["jsonl", "csv"] {
             let found = find(&root.join(folder), &Settings::default());
             let runs: Vec<_> = found.found.iter().flat_map(|found| &found.runs).collect();
-            assert_eq!(found.found.len(), 1, "{folder}");
-            assert_eq!(runs.len(), if folder == "csv" { 10 } else { 19 }, "{folder}");
+            let counts: Vec<_> = found.found.iter().map(|found| (found.source, found.runs.len())).collect();
+            let wanted =
+                if folder == "csv" { vec![("csv", 10)] } else { vec![("jsonl", 19), ("console", 2)] };
+            assert_eq!(counts, wanted);
             assert_eq!(found.documents.len(), 7, "{folder}");
             assert!(
                 runs.iter().flat_map(|run| &run.inputs).all(|input| found.stats[&input.path].size_bytes > 0)
             );
-            assert!(runs.windows(2).all(|pair| pair[0].path < pair[1].path));
+            let in_order = |found: &Found| found.runs.windows(2).all(|pair| pair[0].path < pair[1].path);
+            assert!(found.found.iter().all(in_order));
             assert!(found.warnings.is_empty());
         }
     }

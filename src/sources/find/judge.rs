@@ -43,7 +43,7 @@ const OTHER_FOLDERS: &str =
 
 /// Stems that say nothing about the run: its folder names it.
 const GENERIC_STEMS: &str = "metrics metric log logs train training train_log training_log trainer_log history progress \
-    results result events data output stdout scalars summary";
+    results result events data output stdout stderr console main nohup scalars summary";
 
 /// How the rows were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,10 +112,15 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// Whether the stem of a file's name says nothing about the run.
+pub fn is_generic(stem: &str) -> bool {
+    is_in(GENERIC_STEMS, &stem.to_ascii_lowercase())
+}
+
 fn name_of(path: &str) -> String {
     let name = file_name(path);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let folder = path.rsplit('/').nth(1).filter(|_| is_in(GENERIC_STEMS, &stem.to_ascii_lowercase()));
+    let folder = path.rsplit('/').nth(1).filter(|_| is_generic(stem));
     folder.unwrap_or(stem).to_string()
 }
 
@@ -334,7 +339,8 @@ fn weight(value: &Json<'_>) -> usize {
     }
 }
 
-fn is_training(key: &str) -> bool {
+/// Whether a name holds a word of training.
+pub fn is_training(key: &str) -> bool {
     let words = goal::words(key);
     let known = |word: &str| {
         let bare = word.trim_end_matches(|c: char| c.is_ascii_digit());

@@ -1,6 +1,8 @@
-//! How logs are found: the walk, which files are logs, and the configuration beside them.
+//! How logs are found: the walk, which files are logs, which of them are one job's, and the
+//! configuration beside them.
 
 pub mod discover;
 pub mod judge;
+pub mod ranks;
 pub mod sidecar;
 pub mod tree;

@@ -10,6 +10,9 @@ use std::io;
 /// Documents beyond this are not read.
 const MAX_DOCUMENT_BYTES: usize = 64 << 20;
 
+/// Takes a line, and says what is wrong with it.
+type TakeLine<'t> = dyn FnMut(&[u8], &mut dyn Sink) -> Result<(), String> + 't;
+
 /// All bytes of a document; `None` when they are too many, which is told.
 pub(crate) fn whole(log: &mut Log<'_>, sink: &mut dyn Sink) -> io::Result<Option<Vec<u8>>> {
     let mut window = Window::new(&mut *log.bytes, 0, log.chunk_bytes.max(1 << 12));
@@ -26,14 +29,14 @@ pub(crate) fn read(size: usize) -> Resume {
     Resume { offset: size as u64, state: String::new(), row_count: 1 }
 }
 
-/// Reads the ended lines of a log from where it stands. `take` gets each without its end and
-/// says what is wrong with it, which is told with the number of the line. Returns where the first
+/// Reads the ended lines of a log from where it stands. `take` gets each without its end; what is wrong
+/// with it is told with the number of the line. Returns where the first
 /// line begins that is not read, and how many lines were read so far.
 pub(crate) fn each_line(
     log: &mut Log<'_>,
     from: &Resume,
     sink: &mut dyn Sink,
-    take: &mut dyn FnMut(&[u8], &mut dyn Sink) -> Result<(), String>,
+    take: &mut TakeLine<'_>,
 ) -> io::Result<(u64, u64)> {
     let mut lines = Lines::new(&mut *log.bytes, from.offset, log.chunk_bytes);
     let mut count = from.row_count;

@@ -91,6 +91,13 @@ impl<'l> Lines<'l> {
     }
 }
 
+/// Without a byte order mark, zero bytes (holes that a crash leaves) and white space before.
+pub fn without_blank(bytes: &[u8]) -> &[u8] {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let start = bytes.iter().take_while(|c| c.is_ascii_whitespace() || **c == 0).count();
+    bytes.get(start..).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]

@@ -8,6 +8,8 @@ pub(super) mod frame;
 pub mod json;
 pub mod lines;
 pub(super) mod pattern;
+pub mod prefix;
+pub mod python;
 pub mod rows;
 pub mod snapshot;
 pub mod sqlite;

@@ -30,6 +30,32 @@ pub fn csv(data: &[u8]) {
     bounded(data.len(), || read(&sources::csv::Csv, csv_place(data), data));
 }
 
+/// What a script printed.
+pub fn console(data: &[u8]) {
+    bounded(data.len(), || read(&sources::console::PLAIN, console_place(data), data));
+}
+
+/// Lines of JSON of both versions, their text logs, or a configuration, by the last byte.
+pub fn mmengine(data: &[u8]) {
+    bounded(data.len(), || read(&sources::mmengine::MmEngine, mmengine_place(data), data));
+}
+
+fn console_place(data: &[u8]) -> (&'static str, &'static str) {
+    ([("train.log", ""), ("job/rank1.log", "rank1/")])[last(data) % 2]
+}
+
+fn mmengine_place(data: &[u8]) -> (&'static str, &'static str) {
+    const PLACES: [(&str, &str); 6] = [
+        ("w/20260101_000000/vis_data/scalars.json", ""),
+        ("w/20260101_000000/20260101_000000.log", "metrics"),
+        ("w/20260101_000000/20260101_000000.log", ""),
+        ("w/20260101_000000.log.json", ""),
+        ("w/20260101_000000.log.json", "epoch 100"),
+        ("w/20260101_000000/vis_data/config.py", ""),
+    ];
+    PLACES[last(data) % PLACES.len()]
+}
+
 fn last(data: &[u8]) -> usize {
     data.last().map_or(0, |byte| usize::from(*byte))
 }
@@ -85,7 +111,7 @@ fn read(source: &dyn Source, place: (&str, &str), data: &[u8]) {
 }
 
 fn is_document(path: &str) -> bool {
-    path.ends_with("config.yaml") || path.ends_with("summary.json") || path.ends_with("metadata.json")
+    path.ends_with("config.yaml") || path.ends_with("config.py") || path.ends_with("summary.json") || path.ends_with("metadata.json")
 }
 
 fn check_state(resume: &Resume) {
@@ -244,6 +270,8 @@ fn source_of(data: &[u8]) -> (&'static dyn Source, (String, &'static str)) {
         _ if is_tfevents => (&sources::tfevents::TfEvents, own(tfevents_place(data))),
         Some(b':') => (&sources::wandb::Wandb, wandb_place(data)),
         Some(b'{' | b'[') if last(data) % 7 == 0 => (&sources::wandb::Wandb, wandb_place(data)),
+        _ if last(data) % 7 == 1 => (&sources::console::PLAIN, own(console_place(data))),
+        _ if last(data) % 7 == 2 => (&sources::mmengine::MmEngine, own(mmengine_place(data))),
         Some(b'{' | b'[' | b' ') => (&sources::jsonl::Jsonl, own(jsonl_place(data))),
         _ => (&sources::csv::Csv, own(csv_place(data))),
     }
