@@ -26,6 +26,12 @@ pub(crate) fn read(size: usize) -> Resume {
     Resume { offset: size as u64, state: String::new(), row_count: 1 }
 }
 
+/// Takes a line, and says what is wrong with it.
+pub(crate) type TakeLine<'t> = dyn FnMut(&[u8], &mut dyn Sink) -> Result<(), String> + 't;
+
+/// Takes a JSON value, and says what is wrong with it.
+pub(crate) type TakeValue<'t> = dyn FnMut(Json<'_>, &mut dyn Sink) -> Result<(), String> + 't;
+
 /// Reads the ended lines of a log from where it stands. `take` gets each without its end and
 /// says what is wrong with it, which is told with the number of the line. Returns where the first
 /// line begins that is not read, and how many lines were read so far.
@@ -33,7 +39,7 @@ pub(crate) fn each_line(
     log: &mut Log<'_>,
     from: &Resume,
     sink: &mut dyn Sink,
-    take: &mut dyn FnMut(&[u8], &mut dyn Sink) -> Result<(), String>,
+    take: &mut TakeLine<'_>,
 ) -> io::Result<(u64, u64)> {
     let mut lines = Lines::new(&mut *log.bytes, from.offset, log.chunk_bytes);
     let mut count = from.row_count;
@@ -56,7 +62,7 @@ pub(crate) fn each_value(
     log: &mut Log<'_>,
     from: &Resume,
     sink: &mut dyn Sink,
-    take: &mut dyn FnMut(Json<'_>, &mut dyn Sink) -> Result<(), String>,
+    take: &mut TakeValue<'_>,
 ) -> io::Result<(u64, u64)> {
     each_line(log, from, sink, &mut |line, sink| match parse_whole(line) {
         _ if line.trim_ascii().is_empty() => Ok(()),

@@ -14,4 +14,4 @@ mod records;
 #[path = "../../../src/sources/mod.rs"]
 mod sources;
 
-pub use invariants::{csv, json, jsonl, query_header, resume, sidecar, tfevents, wandb};
+pub use invariants::{csv, json, jsonl, query_header, resume, sidecar, tfevents, trackers, wandb};
