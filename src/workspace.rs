@@ -1,6 +1,8 @@
 //! The one door: open a root, bring its cache up to date, ask.
 
-use crate::engine::canned::{self, Canned, ParamValue};
+use crate::engine::canned::{self, Canned, ParamType, ParamValue};
+use crate::engine::hints::taken_for;
+use crate::engine::runs::BEST;
 use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions, compute};
 use crate::error::UserError;
@@ -222,7 +224,8 @@ impl Workspace {
     /// When there is no such query, or a value is missing or names what is not there.
     pub async fn canned(&self, name: &str, params: &BTreeMap<String, ParamValue>) -> anyhow::Result<Answer> {
         let query = self.query(name)?;
-        self.asked(async |engine| self.answer(engine, engine.plan_canned(query, params).await?).await).await
+        let params = self.with_metrics(query, params).await?;
+        self.asked(async |engine| self.answer(engine, engine.plan_canned(query, &params).await?).await).await
     }
 
     /// The SQL that answers a canned query, with its values in place, ready to run.
@@ -235,8 +238,36 @@ impl Workspace {
         params: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<String> {
         let query = self.query(name)?;
-        let values = self.asked(async |engine| engine.checked_values(query, params).await).await?;
+        let params = self.with_metrics(query, params).await?;
+        let values = self.asked(async |engine| engine.checked_values(query, &params).await).await?;
         Ok(canned::literal_sql(query, &values))
+    }
+
+    /// Values in which metrics bear the names they were logged by.
+    async fn with_metrics(
+        &self,
+        query: &Canned,
+        params: &BTreeMap<String, ParamValue>,
+    ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
+        let mut params = params.clone();
+        for param in query.params.iter().filter(|param| param.kind == ParamType::Metric) {
+            if let Some(ParamValue::Text(word)) = params.get_mut(&param.name) {
+                *word = self.resolve_metric(word).await?;
+            }
+        }
+        Ok(params)
+    }
+
+    /// The metric a user means by `word`; one of another spelling is told.
+    ///
+    /// # Errors
+    /// When there is none, or more than one of its normal form.
+    pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
+        let metric = self.asked(async |engine| engine.resolve_metric(word).await).await?;
+        if metric != word {
+            self.tell.iter().for_each(|tell| tell(&taken_for(word, &metric)));
+        }
+        Ok(metric)
     }
 
     fn query(&self, name: &str) -> Result<&Canned, UserError> {
@@ -254,6 +285,10 @@ impl Workspace {
     /// # Errors
     /// When no run, or more than one, goes by that word.
     pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
+        if let Some(metric) = word.strip_prefix(BEST) {
+            let metric = self.resolve_metric(metric).await?;
+            return self.asked(async |engine| engine.resolve_run(&format!("{BEST}{metric}")).await).await;
+        }
         self.asked(async |engine| engine.resolve_run(word).await).await
     }
 

@@ -31,7 +31,7 @@ const SCALAR: &str = "
     list_reverse list_scale list_slice list_sort list_subtract list_sum list_to_string list_union list_zip ln log
     log10 log2 lower lpad ltrim
     make_array make_date make_list make_time map map_entries map_extract map_keys map_values
-    named_struct nanvl now nullif nvl nvl2
+    named_struct nanvl normal_key now nullif nvl nvl2
     octet_length overlay
     pi position pow power
     radians rand random regexp_count regexp_instr regexp_like regexp_match regexp_replace repeat replace reverse
@@ -136,6 +136,7 @@ mod tests {
 
     fn everything() -> SessionContext {
         let ctx = SessionContext::new();
+        ctx.register_udf(crate::engine::context::normal_key_function());
         runq_udfs::register_all(&ctx);
         let points = Arc::new(EmptyTable::new(Arc::new(Schema::empty())));
         runq_udfs::register_table_functions(&ctx, points, Arc::new(|word: &str| Ok(word.to_owned())));

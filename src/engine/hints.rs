@@ -27,6 +27,17 @@ pub fn explain(text: &str, known: Known<'_>) -> UserError {
         .unwrap_or_else(|| UserError::failed(first_line(text)))
 }
 
+/// What is told where a metric of another spelling stands for `word`.
+pub fn taken_for(word: &str, metric: &str) -> String {
+    format!("no metric \"{word}\": taken for \"{metric}\"")
+}
+
+/// More than one metric is written like `word`.
+pub fn several_metrics(word: &str, keys: &[&str]) -> UserError {
+    let error = UserError::failed(format!("metric \"{word}\" not found, and {} are named so", keys.len()));
+    error.hint(format!("it may be {}", keys.join(", ")))
+}
+
 const PREFIXES: &[&str] = &[
     "DataFusion error: ",
     "Error during planning: ",

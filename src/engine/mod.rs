@@ -72,6 +72,8 @@ pub struct Engine {
     deadline: Option<Deadline>,
     index: Arc<OnceLock<RunIndex>>,
     best_runs: BestRuns,
+    /// Metrics by the words they were asked for.
+    metrics: Arc<Mutex<HashMap<String, String>>>,
 }
 
 /// Runs that were asked for as the best of a metric, by the word that was used.
@@ -103,8 +105,20 @@ impl Engine {
         let row_counts = Arc::new(row_counts(&snapshot));
         let small_rows = options.limits.small_rows;
         let catalog = Arc::clone(catalog);
-        Ok(Self { ctx, snapshot, catalog, small, row_counts, small_rows, deadline: None, index, best_runs }
-            .within(options.timeout))
+        let (deadline, metrics) = (None, Arc::default());
+        Ok(Self {
+            ctx,
+            snapshot,
+            catalog,
+            small,
+            row_counts,
+            small_rows,
+            deadline,
+            index,
+            best_runs,
+            metrics,
+        }
+        .within(options.timeout))
     }
 
     /// The same tables with the clock started anew.
@@ -149,10 +163,25 @@ impl Engine {
         let Some(metric) = word.strip_prefix(runs::BEST) else {
             return Ok(self.runs().await?.resolve(word)?);
         };
-        runs::check_metric(&self.small, metric).await?;
-        let run_id = runs::best_run(&self.small, metric).await?;
+        let metric = self.resolve_metric(metric).await?;
+        let run_id = runs::best_run(&self.small, &metric).await?;
         locked(&self.best_runs).insert(word.to_string(), run_id.clone());
         Ok(run_id)
+    }
+
+    /// The metric a user means by `word`: itself, or else the only one of its normal form.
+    ///
+    /// # Errors
+    /// When there is none, or more than one.
+    pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
+        if let Some(metric) = locked(&self.metrics).get(word) {
+            return Ok(metric.clone());
+        }
+        let metric = runs::metric(&self.small, word).await?;
+        // What is asked for by its own name is asked for again by the parts of one command.
+        let names = [word, &metric].map(|word| (word.to_string(), metric.clone()));
+        locked(&self.metrics).extend(names);
+        Ok(metric)
     }
 
     /// All metrics, in order.
@@ -284,7 +313,7 @@ impl Engine {
         Ok(if bound.is_empty() { frame } else { frame.with_param_values(ParamValues::Map(bound))? })
     }
 
-    /// Values with defaults filled in, runs resolved to their ids, metrics known to exist.
+    /// Values with defaults filled in, runs resolved to their ids, metrics to those that exist.
     ///
     /// # Errors
     /// When a value is missing or names what is not there.
@@ -301,7 +330,10 @@ impl Engine {
                     let run_id = self.resolve_run(&word).await?;
                     values.insert(param.name.clone(), ParamValue::Text(run_id));
                 }
-                ParamType::Metric => runs::check_metric(&self.small, &word).await?,
+                ParamType::Metric => {
+                    let metric = self.resolve_metric(&word).await?;
+                    values.insert(param.name.clone(), ParamValue::Text(metric));
+                }
                 _ => {}
             }
         }

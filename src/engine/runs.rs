@@ -1,8 +1,10 @@
 //! Naming a run: id, unique prefix, name, `@latest`, `@latest~1`, `@best:METRIC`.
 
 use super::canned::quoted;
+use super::hints::several_metrics;
 use crate::error::{UserError, nearest};
 use crate::records::Goal;
+use crate::records::names::{Meant, meant};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::Float64Type;
 use datafusion::prelude::SessionContext;
@@ -149,16 +151,21 @@ pub async fn metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
     Ok(rows.iter().flat_map(|batch| texts(batch, 0)).flatten().collect())
 }
 
-/// Whether any run logged the metric.
+/// The metric that `word` names: itself, or else the only one of its normal form.
 ///
 /// # Errors
-/// Naming the nearest metrics when none did.
-pub async fn check_metric(ctx: &SessionContext, metric: &str) -> anyhow::Result<()> {
-    let sql = format!("select 1 from summary where key = {} limit 1", quoted(metric));
+/// Naming the metrics that it may be, or the nearest, when it is none.
+pub async fn metric(ctx: &SessionContext, word: &str) -> anyhow::Result<String> {
+    let sql = format!("select 1 from summary where key = {} limit 1", quoted(word));
     let rows = ctx.sql(&sql).await?.collect().await?;
-    match rows.iter().any(|batch| batch.num_rows() > 0) {
-        true => Ok(()),
-        false => Err(no_metric(metric, &metrics(ctx).await?).into()),
+    if rows.iter().any(|batch| batch.num_rows() > 0) {
+        return Ok(word.to_string());
+    }
+    let known = metrics(ctx).await?;
+    match meant(word, known.iter().map(String::as_str)) {
+        Meant::One(key) => Ok(key.to_string()),
+        Meant::Several(keys) => Err(several_metrics(word, &keys).into()),
+        Meant::Nothing => Err(no_metric(word, &known).into()),
     }
 }
 

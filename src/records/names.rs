@@ -26,6 +26,31 @@ pub fn normal_form(key: &str) -> String {
     parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
 }
 
+/// What a name means among those there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meant<'k> {
+    /// One of them: itself, or the only one of its normal form.
+    One(&'k str),
+    /// Several are written differently and mean the same.
+    Several(Vec<&'k str>),
+    /// None.
+    Nothing,
+}
+
+/// Finds the name that `word` means among `known`.
+pub fn meant<'k>(word: &str, known: impl Iterator<Item = &'k str> + Clone) -> Meant<'k> {
+    if let Some(key) = known.clone().find(|key| *key == word) {
+        return Meant::One(key);
+    }
+    let form = normal_form(word);
+    let same: Vec<&str> = known.filter(|key| !form.is_empty() && normal_form(key) == form).collect();
+    match same.as_slice() {
+        [] => Meant::Nothing,
+        [one] => Meant::One(one),
+        _ => Meant::Several(same),
+    }
+}
+
 /// `learning_rate` is one word.
 fn joined(words: Vec<String>) -> Vec<String> {
     let mut out: Vec<String> = Vec::with_capacity(words.len());
@@ -45,7 +70,18 @@ fn known(word: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::normal_form;
+    use super::{Meant, meant, normal_form};
+
+    #[test]
+    fn a_name_that_is_not_there_means_the_only_one_of_its_form() {
+        let known = ["val/loss", "train/loss", "Train_Loss", "lr"];
+        let meant = |word| meant(word, known.into_iter());
+        assert_eq!(meant("lr"), Meant::One("lr"));
+        assert_eq!(meant("val_loss"), Meant::One("val/loss"));
+        assert_eq!(meant("train/loss"), Meant::One("train/loss"));
+        assert_eq!(meant("loss_train"), Meant::Several(vec!["train/loss", "Train_Loss"]));
+        assert_eq!((meant("loss"), meant("/")), (Meant::Nothing, Meant::Nothing));
+    }
 
     #[test]
     fn spellings_of_one_name() {

@@ -403,3 +403,39 @@ fn ctrl_c_stops_a_query_that_never_pauses() {
     assert!(killed.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
+
+#[test]
+fn a_metric_may_be_asked_for_by_another_spelling() {
+    let project = Project::of("wandb");
+    let exact = run(&project, &["best", "val/loss", "-n", "1"]);
+    for word in ["val_loss", "Loss.Valid", "eval/loss"] {
+        let best = run(&project, &["best", word, "-n", "1"]);
+        assert_eq!((best.code, &best.stdout), (0, &exact.stdout), "{}", best.stderr);
+        assert!(
+            best.stderr.contains(&format!("no metric \"{word}\": taken for \"val/loss\"")),
+            "{}",
+            best.stderr
+        );
+    }
+    let same = run(&project, &["show", "@best:val_loss"]);
+    assert!(same.code == 0 && same.stderr.contains("taken for \"val/loss\""), "{}", same.stderr);
+    let history = run(&project, &["history", "@best:val/loss", "-k", "eval_loss"]);
+    assert!(history.stdout.starts_with("step,val/loss\n"), "{}", history.stdout);
+    assert!(history.stderr.contains("taken for \"val/loss\""), "{}", history.stderr);
+    let forms = "select distinct key from summary where normal_key(key) = normal_key('loss_val')";
+    assert_eq!(run(&project, &["sql", forms]).stdout, "key\nval/loss\n");
+}
+
+#[test]
+fn a_spelling_that_two_metrics_share_names_both() {
+    let project = Project::empty();
+    let rows =
+        |key: &str| (0..3).map(|i| format!("{{\"step\": {i}, \"{key}\": 0.{i}}}\n")).collect::<String>();
+    project.write("a.jsonl", rows("val_loss"));
+    project.write("b.jsonl", rows("val/loss"));
+    let best = run(&project, &["best", "eval_loss"]);
+    assert_eq!(best.code, 1);
+    assert!(best.stderr.contains("metric \"eval_loss\" not found, and 2 are named so"), "{}", best.stderr);
+    assert!(best.stderr.contains("it may be val/loss, val_loss"), "{}", best.stderr);
+    assert_eq!(lines(&run(&project, &["best", "val_loss"])).len(), 2, "its own name is enough");
+}

@@ -37,6 +37,10 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
     if session.globals.show_sql {
         return canned::show_sql(session, "best", &values).await;
     }
+    if let Some(metric) = text(&values, "metric") {
+        let metric = session.workspace.resolve_metric(metric).await?;
+        values.insert("metric".to_owned(), ParamValue::Text(metric));
+    }
     let field = Field::of(session, &values).await?;
     field.check_goal(&values)?;
     let answer = session.workspace.canned("best", &values).await?;

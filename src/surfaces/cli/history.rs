@@ -4,7 +4,9 @@ use super::args::Values;
 use super::output::{self, Plan};
 use super::{canned, session::Session};
 use crate::engine::canned::{ParamValue, quoted};
+use crate::engine::hints::{several_metrics, taken_for};
 use crate::error::UserError;
+use crate::records::names::{Meant, meant};
 use anyhow::Result;
 use clap::ArgMatches;
 
@@ -26,7 +28,13 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
     let run_id = session.workspace.resolve_run(word).await?;
     let known = metrics(session, &run_id).await?;
     let keys = match matches.get_many::<String>("keys") {
-        Some(wanted) => checked(wanted.map(String::as_str), &run_id, &known)?,
+        Some(wanted) => {
+            let keys = checked(wanted.map(String::as_str), &run_id, &known)?;
+            for (word, key) in keys.iter().filter(|(word, key)| word != key) {
+                session.terminal.note(&taken_for(word, key));
+            }
+            keys.into_iter().map(|(_, key)| key).collect()
+        }
         None => default_keys(&run_id, &known)?,
     };
     values.insert("run".to_owned(), ParamValue::Text(run_id));
@@ -105,11 +113,11 @@ fn default_keys<'k>(run_id: &str, known: &'k [Metric]) -> Result<Vec<&'k str>> {
 }
 
 /// The metrics that were asked for: each word is the name of one, or several names parted by commas.
-fn checked<'w>(
+fn checked<'w, 'k>(
     wanted: impl Iterator<Item = &'w str>,
     run_id: &str,
-    known: &[Metric],
-) -> Result<Vec<&'w str>> {
+    known: &'k [Metric],
+) -> Result<Vec<(&'w str, &'k str)>> {
     let names: Vec<&str> = known.iter().map(|metric| metric.key.as_str()).collect();
     let mut keys = Vec::new();
     for word in wanted {
@@ -118,12 +126,18 @@ fn checked<'w>(
             false => keys.extend(word.split(',').map(str::trim).filter(|key| !key.is_empty())),
         }
     }
-    match keys.iter().find(|key| !names.contains(key)) {
-        Some(key) => {
-            let error = UserError::failed(format!("run \"{run_id}\" has no metric \"{key}\""));
-            Err(error.nearest_of(key, &names, "metrics").into())
+    keys.into_iter().map(|word| Ok((word, known_as(word, run_id, &names)?))).collect()
+}
+
+/// The metric of the run that a word names.
+fn known_as<'k>(word: &str, run_id: &str, names: &[&'k str]) -> Result<&'k str> {
+    match meant(word, names.iter().copied()) {
+        Meant::One(key) => Ok(key),
+        Meant::Several(keys) => Err(several_metrics(word, &keys).into()),
+        Meant::Nothing => {
+            let error = UserError::failed(format!("run \"{run_id}\" has no metric \"{word}\""));
+            Err(error.nearest_of(word, names, "metrics").into())
         }
-        None => Ok(keys),
     }
 }
 
@@ -164,7 +178,8 @@ mod tests {
     #[test]
     fn unknown_metrics_bring_the_nearest() {
         let known = [metric("val_loss", "step", true), metric("lr", "step", false)];
-        assert_eq!(checked(["lr, val_loss"].into_iter(), "r", &known).unwrap(), ["lr", "val_loss"]);
+        let keys = checked(["lr, eval/loss"].into_iter(), "r", &known).unwrap();
+        assert_eq!(keys, [("lr", "lr"), ("eval/loss", "val_loss")]);
         let error = checked(["val_los"].into_iter(), "r", &known).unwrap_err();
         let error = error.downcast_ref::<UserError>().unwrap();
         assert_eq!(error.message, "run \"r\" has no metric \"val_los\"");
@@ -176,6 +191,7 @@ mod tests {
         let known =
             [metric("a,b", "step", false), metric("a", "step", false), metric(" \"c\"", "step", false)];
         let keys = checked(["a,b", "a", " \"c\""].into_iter(), "r", &known).unwrap();
+        let keys: Vec<&str> = keys.into_iter().map(|(_, key)| key).collect();
         assert_eq!(keys, ["a,b", "a", " \"c\""]);
         assert_eq!(listed(&keys), "\"a,b\",a,\" \"\"c\"\"\"");
     }
