@@ -56,6 +56,52 @@ fn mmengine_place(data: &[u8]) -> (&'static str, &'static str) {
     PLACES[last(data) % PLACES.len()]
 }
 
+/// A file of a tracker that keeps a folder of them, chosen by the last byte. Those that are rewritten
+/// whole are only read.
+pub fn trackers(data: &[u8]) {
+    let (is_log, source, place) = tracker_place(data);
+    bounded(data.len(), || match is_log {
+        true => read(source, place, data),
+        false => {
+            let mut sink = Memory::default();
+            read_on(source, place, data, CHUNK_BYTES, Resume::default(), &mut sink);
+        }
+    });
+}
+
+fn tracker_place(data: &[u8]) -> (bool, &'static dyn Source, (&'static str, &'static str)) {
+    use sources::{clearml::ClearMl, dvclive::DvcLive, exprag::Exprag, guild::Guild, mlflow::MlFlow};
+    use sources::{neptune::Neptune, sacred::Sacred, swanlab::SwanLab};
+    const EXPRAG: &str = ".exprag/runs/a.jsonl";
+    const CLEARML: [&str; 2] = [
+        "offline-0123456789abcdef0123456789abcdef/metrics.jsonl",
+        "offline-0123456789abcdef0123456789abcdef/task.json",
+    ];
+    const GUILD: &str = ".guild/runs/0123456789abcdef0123456789abcdef/.guild/attrs/flags";
+    const MLFLOW: [&str; 2] = [
+        "mlruns/1/0123456789abcdef0123456789abcdef/metrics/loss",
+        "mlruns/1/0123456789abcdef0123456789abcdef/meta.yaml",
+    ];
+    const SWANLAB: [&str; 2] = [
+        "swanlog/run-20260520_180059-abc/backup.swanlab",
+        "swanlog/run-20260520_180059-abc/files/config.yaml",
+    ];
+    match last(data) % 15 {
+        0..4 => (true, &Exprag, (EXPRAG, "")),
+        4 => (true, &DvcLive, ("dvclive/plots/metrics/loss.tsv", "loss")),
+        5 => (false, &DvcLive, ("dvclive/metrics.json", "")),
+        6 => (true, &MlFlow, (MLFLOW[0], "loss")),
+        7 => (false, &MlFlow, (MLFLOW[1], "")),
+        8 => (false, &Sacred, ("runs/1/metrics.json", "")),
+        9 => (false, &Sacred, ("runs/1/run.json", "")),
+        10 => (true, &SwanLab, (SWANLAB[0], "")),
+        11 => (true, &ClearMl, (CLEARML[0], "")),
+        12 => (false, &ClearMl, (CLEARML[1], "")),
+        13 => (true, &Neptune, (".neptune/offline/run__a__b/data-1.log", "")),
+        _ => (false, [&Guild as &dyn Source, &SwanLab][last(data) / 15 % 2], [(GUILD, ""), (SWANLAB[1], "")][last(data) / 15 % 2]),
+    }
+}
+
 fn last(data: &[u8]) -> usize {
     data.last().map_or(0, |byte| usize::from(*byte))
 }

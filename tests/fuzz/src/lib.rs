@@ -14,4 +14,6 @@ mod records;
 #[path = "../../../src/sources/mod.rs"]
 mod sources;
 
-pub use invariants::{console, csv, json, jsonl, mmengine, query_header, resume, sidecar, tfevents, wandb};
+pub use invariants::{
+    console, csv, json, jsonl, mmengine, query_header, resume, sidecar, tfevents, trackers, wandb,
+};
