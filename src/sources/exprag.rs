@@ -99,8 +99,7 @@ impl Reader {
         let Json::Object(mut fields) = record else { return Err("the line is no JSON object".into()) };
         let value = fields.iter().position(|(key, _)| key == "value").map(|at| fields.swap_remove(at).1);
         let head = Json::Object(fields);
-        let elapsed_ms = at(&head, &["elapsed_ms"]).and_then(Json::as_metric);
-        self.last.duration_s = elapsed_ms.map(|ms| ms / 1e3).or(self.last.duration_s);
+        self.last.updated_at = time_at(&head, &["created_at"]).or(self.last.updated_at);
         let value = value.unwrap_or(Json::Null);
         match head.get("kind").and_then(Json::as_str) {
             Some("run_start") => start(&head, &value, sink),
@@ -213,7 +212,7 @@ mod tests {
         let facts = &sink.facts;
         assert_eq!((facts.end, facts.state_detail.as_deref()), (Some(End::Failed), Some("failed")));
         assert_eq!((facts.program.as_deref(), facts.args.as_deref()), (Some("train.py"), Some("--lr 1")));
-        assert_eq!((facts.git_dirty, facts.duration_s), (Some(true), Some(1.5)));
+        assert_eq!((facts.git_dirty, facts.updated_at), (Some(true), Some(1_795_198_075_000)));
         assert!(sink.problems.is_empty());
     }
 

@@ -4,6 +4,7 @@
 mod store;
 mod tags;
 
+use super::find::judge;
 use super::parse::document::{each_line, read, whole};
 use super::parse::json::{Json, parse_number_like, text_of};
 use super::parse::words::{split, text_at};
@@ -98,9 +99,10 @@ impl Source for MlFlow {
     }
 
     fn sniff(&self, path: &str, head: &[u8]) -> Verdict {
-        let is_meta = matches!(place(path), Some((_, Part::Experiment | Part::Meta)));
-        if !is_meta {
-            return Verdict::Log { marks: String::new() };
+        match place(path) {
+            Some((_, Part::Experiment | Part::Meta)) => {}
+            Some(_) => return Verdict::Log { marks: String::new() },
+            None => return judge::other("no file of a store"),
         }
         let text = text_of(head);
         match yaml::parse(&text) {
