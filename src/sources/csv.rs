@@ -290,7 +290,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn data(path: &str) -> Vec<u8> {
-        std::fs::read(samples("csv").join(path)).unwrap()
+        std::fs::read(samples("").join(path)).unwrap()
     }
 
     fn read(text: &str) -> Memory {
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn lightning() {
-        let sink = logged("lightning/clean/metrics.csv");
+        let sink = logged("lightning/logs/csv/lightning_logs/clean/metrics.csv");
         let count = |key: &str| {
             let steps = sink.steps(key);
             (steps.len(), steps.first().copied(), steps.last().copied())
@@ -317,26 +317,31 @@ mod tests {
         assert_eq!(count("train_loss_epoch"), (5, Some(14), Some(74)));
         assert_eq!(sink.line("train_loss_step")[0], (4, 3.3621394634246826));
         assert_eq!((sink.segment, sink.axes.len(), sink.texts.len()), (0, 0, 0));
-        assert!(logged("lightning/nan/metrics.csv").line("val_loss").iter().any(|(_, value)| value.is_nan()));
-        assert_eq!(logged("lightning/resume/metrics.csv").steps("val_loss")[0], 44);
+        assert!(
+            logged("lightning/logs/csv/lightning_logs/nan/metrics.csv")
+                .line("val_loss")
+                .iter()
+                .any(|(_, value)| value.is_nan())
+        );
+        assert_eq!(logged("lightning/logs/csv/lightning_logs/resume/metrics.csv").steps("val_loss")[0], 44);
     }
 
     #[test]
     fn keras() {
-        let sink = logged("keras/clean/training.csv");
+        let sink = logged("keras/keras/clean/training.csv");
         assert_eq!(sink.steps("loss"), [0, 1, 2, 3, 4, 5]);
         assert_eq!(sink.axes.get("val_auc"), Some(&Axis::Epoch));
         assert!(!sink.keys().contains(&"epoch".to_string()));
-        let resume = logged("keras/resume/training.csv");
+        let resume = logged("keras/keras/resume/training.csv");
         assert_eq!((resume.steps("loss"), resume.segment), (vec![0, 1, 2, 2, 3, 4, 5], 0));
-        assert!(logged("keras/nan/training.csv").line("loss").iter().any(|(_, value)| value.is_nan()));
+        assert!(logged("keras/keras/nan/training.csv").line("loss").iter().any(|(_, value)| value.is_nan()));
         let again = read("epoch,loss,val_loss\n0,3,NA\n1,2,3\n0,3,4\n1,2,4\n");
         assert_eq!((again.segment, again.steps("val_loss")), (1, vec![1, 0, 1]));
     }
 
     #[test]
     fn ultralytics() {
-        let sink = logged("ultralytics/detect/det_base/results.csv");
+        let sink = logged("ultralytics/runs/detect/det_base/results.csv");
         assert_eq!(sink.line("metrics/mAP50(B)").len(), 4);
         assert_eq!(sink.line("time")[1], (2, 13.0341));
         assert_eq!(sink.axes.get("time"), Some(&Axis::Epoch));
@@ -385,8 +390,8 @@ mod tests {
         let text = "step,epoch,loss,note\n1,0,2.5,a\n\n2,0,nan,\"b,c\"\r\n0,1,7,é\n1,1,1,1,1\n1,0,3,b\nlast";
         let samples = [
             text.as_bytes().to_vec(),
-            data("lightning/resume/metrics.csv"),
-            data("keras/resume/training.csv"),
+            data("lightning/logs/csv/lightning_logs/resume/metrics.csv"),
+            data("keras/keras/resume/training.csv"),
         ];
         for bytes in samples {
             let mut whole = Memory::default();
@@ -440,7 +445,7 @@ mod tests {
 
     #[test]
     fn flipped_bytes_never_panic() {
-        let bytes = data("keras/clean/training.csv");
+        let bytes = data("keras/keras/clean/training.csv");
         for at in 0..bytes.len() {
             for flip in [1, 0x0e, 0x80] {
                 let mut bytes = bytes.clone();

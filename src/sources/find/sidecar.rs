@@ -193,10 +193,11 @@ mod tests {
 
     #[test]
     fn real_documents() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/csv");
-        let args = std::fs::read(folder.join("ultralytics/detect/det_base/args.yaml")).unwrap();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let args = std::fs::read(folder.join("ultralytics/runs/detect/det_base/args.yaml")).unwrap();
         assert!(read_config("args.yaml", &args).unwrap().len() > 100);
-        let hparams = std::fs::read(folder.join("lightning/clean/hparams.yaml")).unwrap();
+        let hparams =
+            std::fs::read(folder.join("lightning/logs/csv/lightning_logs/clean/hparams.yaml")).unwrap();
         assert_eq!(read_config("hparams.yaml", &hparams).unwrap().len(), 10);
     }
 
