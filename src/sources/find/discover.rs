@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Sources whose runs take their configuration from files beside the log.
-const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard", "console"];
+const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard", "console", "mmengine", "hf_trainer"];
 
 /// A head with fewer lines than this says little of a file of lines.
 const FEW_LINES: usize = 4;
