@@ -340,7 +340,7 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::sources::testing::{Memory, in_memory, read_on, read_whole, samples};
+    use crate::sources::testing::{Memory, assert_survives, in_memory, read_on, read_whole, samples};
     use proptest::prelude::*;
 
     fn data(path: &str) -> Vec<u8> {
@@ -442,6 +442,15 @@ mod tests {
         assert_eq!(sink.config["env_id"].text, "CartPole-v1");
         let plain = Csv.sniff("a.csv", b"r,l,t\n18.0,18,0.5\n31.0,31,0.9\n");
         assert!(matches!(plain, Verdict::Other { .. }));
+    }
+
+    #[test]
+    fn tables_with_marks_of_their_own_survive() {
+        let deepspeed = b"step,lr\n32,0.1\n64,0.2\nstep,lr\n64,0.1\n96,nan\n";
+        assert_survives(&Csv, ("j/Train_Samples_lr.csv", ""), deepspeed);
+        let monitor =
+            b"#{\"t_start\": 1700000000.5, \"env_id\": \"Cart\"}\nr,l,t\n18.0,18,0.5\n31.0,31,0.9\n";
+        assert_survives(&Csv, ("env/monitor.csv", ""), monitor);
     }
 
     #[test]

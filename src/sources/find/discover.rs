@@ -364,10 +364,10 @@ mod tests {
     #[test]
     fn real_logs_and_their_documents() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        let counts_of: [(&str, &[(&str, usize)], usize); 3] = [
-            ("jsonl", &[("jsonl", 19), ("console", 2)], 7),
-            ("lightning", &[("tensorboard", 6), ("csv", 12)], 18),
-            ("ultralytics", &[("csv", 5)], 5),
+        let counts_of = [
+            ("jsonl", vec![("jsonl", 19), ("console", 2)], 7),
+            ("lightning", vec![("tensorboard", 6), ("csv", 12)], 18),
+            ("ultralytics", vec![("csv", 5)], 5),
         ];
         for (folder, wanted, documents) in counts_of {
             let found = find(&root.join(folder), &Settings::default());
