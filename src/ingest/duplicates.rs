@@ -124,7 +124,7 @@ struct Pair {
     is_far: bool,
     /// Equal values, negative: the best pair comes first.
     unequal: i64,
-    /// Folders between them.
+    /// Names in which their folders differ.
     distance: usize,
     /// Between their starts, milliseconds.
     apart_ms: u64,
@@ -251,11 +251,13 @@ fn judge(runs: &[Run], counts: &Counts<'_>, (a, b): (usize, usize)) -> Option<Pa
     Some(Pair { is_far: distance > NEAR, unequal: -(equal as i64), distance, apart_ms, runs: (a, b) })
 }
 
-/// Steps from one folder to the other.
+/// Names in which two folders differ: `logs/csv/lr3` and `logs/tb/lr3` are as near as neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<&str>, Vec<&str>) = (names(a), names(b));
-    let common = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
-    a.len() + b.len() - 2 * common
+    let above = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+    let rest = a.len().min(b.len()) - above;
+    let below = a.iter().rev().zip(b.iter().rev()).take(rest).take_while(|(a, b)| a == b).count();
+    a.len() + b.len() - 2 * (above + below)
 }
 
 fn names(path: &str) -> Vec<&str> {
@@ -355,6 +357,23 @@ mod tests {
             run("tc", "tensorboard", "c", &[("reward", short)]),
         ];
         assert_eq!(told(&runs), [pair("ta", "a")]);
+    }
+
+    /// A sweep over what tells late: the folders say which is which.
+    #[test]
+    fn of_equal_values_those_in_folders_of_one_name_are_one() {
+        let early: &[f32] = &[3.2, 2.9, 2.5, 2.1];
+        let make = |name: &str, source: &str, folder: &str| {
+            run(&format!("{source}_{name}"), source, &format!("logs/{folder}/v/{name}"), &[("loss", early)])
+        };
+        let runs = [
+            make("b", "csv", "csv"),
+            make("a", "csv", "csv"),
+            make("a", "tensorboard", "tb"),
+            make("b", "tensorboard", "tb"),
+        ];
+        assert_eq!(told(&runs), [pair("tensorboard_a", "csv_a"), pair("tensorboard_b", "csv_b")]);
+        assert_eq!((distance("a/b/c", "a/x/c"), distance("a/a", "a"), distance("", "a")), (2, 1, 1));
     }
 
     #[test]

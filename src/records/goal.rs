@@ -41,6 +41,7 @@ pub const MAX_WORDS: &[&str] = &[
     "ndcg",
     "mrr",
     "reward",
+    "rew",
     "return",
     "success",
 ];

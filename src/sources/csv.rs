@@ -2,11 +2,12 @@
 //! one row a line; rows may be short, long, sparse or a repetition of the header.
 
 use super::find::{judge, ranks};
+use super::parse::axis;
 use super::parse::json::{self, Fields, Json, parse_non_finite, parse_number_like};
 use super::parse::lines::Lines;
 use super::parse::rows::Tracker;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{Axis, Problem};
+use crate::records::{Axis, Problem, RunFacts};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -16,8 +17,15 @@ const DELIMITERS: &[u8] = b",\t;";
 /// Columns beyond these are left out.
 const MAX_COLUMNS: usize = 100_000;
 
-/// Files with this prefix are DeepSpeed's: one table a metric, steps count samples.
-const SAMPLES_PREFIX: &str = "Train_Samples_";
+/// Files with these prefixes are DeepSpeed's: one table a metric, steps count samples. The names of
+/// the metrics have `/` in the place of these `_`.
+const SAMPLES_PREFIXES: &[&str] = &["Train_Samples_", "Train_Eigenvalues_"];
+
+/// Columns of an environment of Stable-Baselines3: reward, length and end of each episode.
+const MONITOR_COLUMNS: &[&str] = &["r", "l", "t"];
+
+/// A column that only tables of Ray Tune have. Each row names the trial, and more than one id of the run.
+const TRIAL_COLUMN: &str = "training_iteration";
 
 /// Reader of tables.
 pub struct Csv;
@@ -51,8 +59,8 @@ impl Source for Csv {
         judge::has_extension(path, &["csv", "tsv"]) && !judge::is_other(path)
     }
 
-    fn sniff(&self, _path: &str, head: &[u8]) -> Verdict {
-        sniff(head)
+    fn sniff(&self, path: &str, head: &[u8]) -> Verdict {
+        sniff(path, head)
     }
 
     fn group(&self, files: &[LogFile]) -> Vec<RunLogs> {
@@ -69,10 +77,11 @@ impl Source for Csv {
         let sink = &mut ranks::Prefixed::new(sink, log.role);
         let mut rows = Tracker::load(&state.rows, sink);
         rows.expect_no_config();
-        if is_samples(log.path) {
+        let key = samples_key(log.path);
+        if key.is_some() {
             rows.set_unit(Axis::Samples);
         }
-        let mut reader = Reader { state, rows, sink, count };
+        let mut reader = Reader { state, rows, sink, count, key };
         while let Some(line) = lines.peek()?.filter(|line| line.ended) {
             reader.count += 1;
             if line.too_long {
@@ -120,33 +129,54 @@ struct Reader<'s> {
     rows: Tracker,
     sink: &'s mut dyn Sink,
     count: u64,
+    /// The metric of a table of one, where the name of the file says more than its column.
+    key: Option<String>,
 }
 
 impl Reader<'_> {
     fn line(&mut self, line: &[u8]) {
         let text = text_of(line);
-        if text.trim().is_empty() || text.starts_with('#') {
+        if text.starts_with('#') {
+            if self.state.header.is_empty() {
+                monitor_facts(&text, self.sink);
+            }
+            return;
+        }
+        if text.trim().is_empty() {
             return;
         }
         if self.state.header.is_empty() {
-            self.state.delimiter = delimiter_of(&text);
-            self.state.header = cells(&text, self.state.delimiter, MAX_COLUMNS)
-                .iter()
-                .map(|cell| cell.trim().to_string())
-                .collect();
+            self.header(&text);
             return;
         }
         let width = self.state.header.len();
         let cells = cells(&text, self.state.delimiter, width + 1);
         if is_header_again(&cells, &self.state.header) {
+            // DeepSpeed writes it once a start.
+            if self.key.is_some() {
+                self.rows.restart(self.sink);
+            }
             return;
         }
         if cells.len() > width && !self.state.told_long {
             self.state.told_long = true;
             self.problem(&format!("more cells than the {width} of the header"));
         }
-        if let Err(message) = self.rows.row(&row_of(&self.state.header, &cells), self.sink) {
+        let mut row = row_of(&self.state.header, &cells);
+        if let (Some(key), [_, (name, _)]) = (&self.key, row.as_mut_slice()) {
+            *name = Cow::Borrowed(key);
+        }
+        if let Err(message) = self.rows.row(&row, self.sink) {
             self.problem(message);
+        }
+    }
+
+    fn header(&mut self, text: &str) {
+        self.state.delimiter = delimiter_of(text);
+        let cells = cells(text, self.state.delimiter, MAX_COLUMNS);
+        self.state.header = cells.iter().map(|cell| cell.trim().to_string()).collect();
+        if self.state.header.iter().any(|name| name == TRIAL_COLUMN) {
+            self.rows.expect_one_run();
         }
     }
 
@@ -228,7 +258,21 @@ fn is_missing(cell: &str) -> bool {
     matches!(cell, "" | "-" | "NA" | "N/A" | "n/a" | "None" | "none" | "null" | "NULL")
 }
 
-fn sniff(head: &[u8]) -> Verdict {
+/// What the first line of an environment of Stable-Baselines3 says: `#{"t_start": ..., "env_id": ...}`.
+fn monitor_facts(line: &str, sink: &mut dyn Sink) {
+    let Some(value) = line.strip_prefix('#').and_then(|text| json::parse_whole(text.as_bytes())) else {
+        return;
+    };
+    let started = value.get("t_start").and_then(axis::time_of);
+    if let Some(created_at) = started {
+        sink.facts(RunFacts { created_at: Some(created_at), ..RunFacts::default() });
+    }
+    if let Some(env) = value.get("env_id").filter(|env| started.is_some() && env.as_str().is_some()) {
+        sink.config("env_id", env.to_config());
+    }
+}
+
+fn sniff(path: &str, head: &[u8]) -> Verdict {
     let is_cut = head.len() >= super::HEAD_BYTES;
     let end = match memchr::memrchr(b'\n', head) {
         Some(end) => end,
@@ -241,6 +285,9 @@ fn sniff(head: &[u8]) -> Verdict {
     let delimiter = delimiter_of(first);
     let header: Vec<String> =
         cells(first, delimiter, MAX_COLUMNS).iter().map(|cell| cell.trim().to_string()).collect();
+    let is_monitor = texts.iter().any(|line| line.starts_with("#{"))
+        && header.iter().zip(MONITOR_COLUMNS).filter(|(name, known)| name == known).count() == 3;
+    let is_exact = is_monitor || samples_key(path).is_some() && header.len() == 2 && header[0] == "step";
     if header.len() < 2 || header.iter().any(|name| parse_number_like(name).is_some()) {
         return judge::other("no header");
     }
@@ -251,17 +298,24 @@ fn sniff(head: &[u8]) -> Verdict {
     if table.is_empty() {
         return if is_cut { judge::other("no rows") } else { Verdict::TooEarly };
     }
+    if is_exact {
+        return Verdict::Log { marks: String::new() };
+    }
     let rows: Vec<Fields<'_>> = table.iter().map(|cells| row_of(&header, cells)).collect();
     judge::judge(&rows, is_cut, judge::Shape::Table)
 }
 
-fn is_samples(path: &str) -> bool {
-    path.rsplit('/').next().is_some_and(|name| name.starts_with(SAMPLES_PREFIX))
+/// Name of the metric of a table of DeepSpeed: `Train/Samples/train_loss` of `Train_Samples_train_loss.csv`.
+fn samples_key(path: &str) -> Option<String> {
+    let stem = path.rsplit('/').next()?.strip_suffix(".csv")?;
+    let prefix = SAMPLES_PREFIXES.iter().find(|prefix| stem.starts_with(*prefix))?;
+    let name = stem.strip_prefix(prefix).filter(|name| !name.is_empty())?;
+    Some(format!("{}{name}", prefix.replace('_', "/")))
 }
 
 /// One run a file, but for DeepSpeed's tables, which are one run a folder.
 fn group(files: &[LogFile]) -> Vec<RunLogs> {
-    let is_part = |file: &LogFile| is_samples(&file.path) && file.path.contains('/');
+    let is_part = |file: &LogFile| samples_key(&file.path).is_some() && file.path.contains('/');
     let (parts, whole): (Vec<LogFile>, Vec<LogFile>) = files.iter().cloned().partition(is_part);
     let mut runs = ranks::fold(&whole);
     let mut folders: BTreeMap<&str, RunLogs> = BTreeMap::new();
@@ -286,11 +340,11 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
-    use crate::sources::testing::{Memory, in_memory, read_on, read_whole, samples};
+    use crate::sources::testing::{Memory, assert_survives, in_memory, read_on, read_whole, samples};
     use proptest::prelude::*;
 
     fn data(path: &str) -> Vec<u8> {
-        std::fs::read(samples("csv").join(path)).unwrap()
+        std::fs::read(samples("").join(path)).unwrap()
     }
 
     fn read(text: &str) -> Memory {
@@ -305,7 +359,7 @@ mod tests {
 
     #[test]
     fn lightning() {
-        let sink = logged("lightning/clean/metrics.csv");
+        let sink = logged("lightning/logs/csv/lightning_logs/clean/metrics.csv");
         let count = |key: &str| {
             let steps = sink.steps(key);
             (steps.len(), steps.first().copied(), steps.last().copied())
@@ -317,26 +371,31 @@ mod tests {
         assert_eq!(count("train_loss_epoch"), (5, Some(14), Some(74)));
         assert_eq!(sink.line("train_loss_step")[0], (4, 3.3621394634246826));
         assert_eq!((sink.segment, sink.axes.len(), sink.texts.len()), (0, 0, 0));
-        assert!(logged("lightning/nan/metrics.csv").line("val_loss").iter().any(|(_, value)| value.is_nan()));
-        assert_eq!(logged("lightning/resume/metrics.csv").steps("val_loss")[0], 44);
+        assert!(
+            logged("lightning/logs/csv/lightning_logs/nan/metrics.csv")
+                .line("val_loss")
+                .iter()
+                .any(|(_, value)| value.is_nan())
+        );
+        assert_eq!(logged("lightning/logs/csv/lightning_logs/resume/metrics.csv").steps("val_loss")[0], 44);
     }
 
     #[test]
     fn keras() {
-        let sink = logged("keras/clean/training.csv");
+        let sink = logged("keras/keras/clean/training.csv");
         assert_eq!(sink.steps("loss"), [0, 1, 2, 3, 4, 5]);
         assert_eq!(sink.axes.get("val_auc"), Some(&Axis::Epoch));
         assert!(!sink.keys().contains(&"epoch".to_string()));
-        let resume = logged("keras/resume/training.csv");
+        let resume = logged("keras/keras/resume/training.csv");
         assert_eq!((resume.steps("loss"), resume.segment), (vec![0, 1, 2, 2, 3, 4, 5], 0));
-        assert!(logged("keras/nan/training.csv").line("loss").iter().any(|(_, value)| value.is_nan()));
+        assert!(logged("keras/keras/nan/training.csv").line("loss").iter().any(|(_, value)| value.is_nan()));
         let again = read("epoch,loss,val_loss\n0,3,NA\n1,2,3\n0,3,4\n1,2,4\n");
         assert_eq!((again.segment, again.steps("val_loss")), (1, vec![1, 0, 1]));
     }
 
     #[test]
     fn ultralytics() {
-        let sink = logged("ultralytics/detect/det_base/results.csv");
+        let sink = logged("ultralytics/runs/detect/det_base/results.csv");
         assert_eq!(sink.line("metrics/mAP50(B)").len(), 4);
         assert_eq!(sink.line("time")[1], (2, 13.0341));
         assert_eq!(sink.axes.get("time"), Some(&Axis::Epoch));
@@ -358,7 +417,8 @@ mod tests {
         let tabs = read("step\tloss\n1\t2\n");
         assert_eq!(tabs.line("loss"), [(1, 2.0)]);
         let samples = read_whole(&Csv, ("j/Train_Samples_lr.csv", ""), b"step,lr\n32,0.1\nstep,lr\n64,0.2\n");
-        assert_eq!((samples.steps("lr"), samples.axes["lr"]), (vec![32, 64], Axis::Samples));
+        let key = "Train/Samples/lr";
+        assert_eq!((samples.steps(key), samples.axes[key]), (vec![32, 64], Axis::Samples));
     }
 
     #[test]
@@ -368,6 +428,29 @@ mod tests {
         let runs = Csv.group(&paths.map(file));
         let names: Vec<_> = runs.iter().map(|run| (run.name.as_deref().unwrap(), run.inputs.len())).collect();
         assert_eq!(names, [("job", 2), ("v0", 1)]);
+    }
+
+    #[test]
+    fn environments_of_stable_baselines() {
+        let text =
+            "#{\"t_start\": 1700000000.5, \"env_id\": \"CartPole-v1\"}\nr,l,t\n18.0,18,0.5\n31.0,31,0.9\n";
+        assert!(matches!(Csv.sniff("0.monitor.csv", text.as_bytes()), Verdict::Log { .. }));
+        let sink = read(text);
+        assert_eq!(sink.line("r"), [(0, 18.0), (1, 31.0)]);
+        assert_eq!((sink.axes["r"], sink.steps("l")), (Axis::Index, vec![0, 1]));
+        assert_eq!(sink.facts.created_at, Some(1_700_000_000_500));
+        assert_eq!(sink.config["env_id"].text, "CartPole-v1");
+        let plain = Csv.sniff("a.csv", b"r,l,t\n18.0,18,0.5\n31.0,31,0.9\n");
+        assert!(matches!(plain, Verdict::Other { .. }));
+    }
+
+    #[test]
+    fn tables_with_marks_of_their_own_survive() {
+        let deepspeed = b"step,lr\n32,0.1\n64,0.2\nstep,lr\n64,0.1\n96,nan\n";
+        assert_survives(&Csv, ("j/Train_Samples_lr.csv", ""), deepspeed);
+        let monitor =
+            b"#{\"t_start\": 1700000000.5, \"env_id\": \"Cart\"}\nr,l,t\n18.0,18,0.5\n31.0,31,0.9\n";
+        assert_survives(&Csv, ("env/monitor.csv", ""), monitor);
     }
 
     #[test]
@@ -385,8 +468,8 @@ mod tests {
         let text = "step,epoch,loss,note\n1,0,2.5,a\n\n2,0,nan,\"b,c\"\r\n0,1,7,é\n1,1,1,1,1\n1,0,3,b\nlast";
         let samples = [
             text.as_bytes().to_vec(),
-            data("lightning/resume/metrics.csv"),
-            data("keras/resume/training.csv"),
+            data("lightning/logs/csv/lightning_logs/resume/metrics.csv"),
+            data("keras/keras/resume/training.csv"),
         ];
         for bytes in samples {
             let mut whole = Memory::default();
@@ -440,7 +523,7 @@ mod tests {
 
     #[test]
     fn flipped_bytes_never_panic() {
-        let bytes = data("keras/clean/training.csv");
+        let bytes = data("keras/keras/clean/training.csv");
         for at in 0..bytes.len() {
             for flip in [1, 0x0e, 0x80] {
                 let mut bytes = bytes.clone();

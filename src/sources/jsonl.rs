@@ -50,9 +50,13 @@ impl Source for Jsonl {
         let state: State = serde_json::from_str(&from.state).unwrap_or_default();
         let sink = &mut ranks::Prefixed::new(sink, log.role);
         let is_json = judge::has_extension(log.path, &["json"]);
+        let mut tracker = Tracker::load(&state.rows, sink);
+        if is_trial(log.path) {
+            tracker.expect_one_run();
+        }
         let mut reader = Reader {
             lines: Lines::new(log.bytes, from.offset, log.chunk_bytes),
-            rows: Rows { tracker: Tracker::load(&state.rows, sink), ..Rows::default() },
+            rows: Rows { tracker, ..Rows::default() },
             sink,
             count: from.row_count,
             in_line: state.in_line,
@@ -73,6 +77,11 @@ impl Source for Jsonl {
         let state = State { rows: reader.rows.tracker.save(), spans_lines, in_line };
         Ok(Resume { offset, state: serde_json::to_string(&state)?, row_count })
     }
+}
+
+/// Ray Tune's log of a trial. Each line names the trial, and more than one id of the run.
+fn is_trial(path: &str) -> bool {
+    path.rsplit('/').next() == Some("result.json")
 }
 
 struct Reader<'l, 's> {

@@ -20,6 +20,7 @@ mod model;
 mod printed;
 mod readme;
 mod repl;
+mod scripts;
 mod tidy;
 mod trackers;
 mod unsafe_sql;

@@ -18,9 +18,9 @@ const LOGS: &[(&str, &str)] = &[
     ("mmengine/work_dirs/tb", "work_dirs/tb"),
     ("hf_trainer/out/tb_clean", "out/clean"),
     ("hf_trainer/out/wandb_clean", "out/reported"),
-    ("csv/lightning/clean", "lightning_logs"),
-    ("csv/keras/clean", "keras"),
-    ("csv/ultralytics/detect", "runs/detect"),
+    ("lightning/logs/csv/lightning_logs/clean", "lightning_logs"),
+    ("keras/keras/clean", "keras"),
+    ("ultralytics/runs/detect", "runs/detect"),
 ];
 
 fn project() -> Project {
@@ -51,7 +51,7 @@ fn every_training_is_listed_once_without_any_option() {
     let listed = String::from_utf8(listed.stdout).unwrap();
     let trainings = [
         ("console", 1),
-        ("csv", 4),
+        ("csv", 5),
         ("dvclive", 1),
         ("exprag", 19),
         ("hf_trainer", 1),
@@ -59,7 +59,7 @@ fn every_training_is_listed_once_without_any_option() {
         ("mlflow", 15),
         ("mmengine", 1),
         ("sacred", 13),
-        ("tensorboard", 1),
+        ("tensorboard", 2),
         ("trackio", 1),
         ("wandb", 2),
     ];
@@ -76,6 +76,7 @@ fn every_training_is_listed_once_without_any_option() {
     assert_eq!(
         twice,
         [
+            r#"{"format":"tensorboard","shown":"csv","path":"keras/training.csv"}"#,
             r#"{"format":"tensorboard","shown":"hf_trainer","path":"out/clean"}"#,
             r#"{"format":"hf_trainer","shown":"wandb","path":"out/reported/wandb/offline-run-20261120_183351-oosdypft"}"#,
             r#"{"format":"tensorboard","shown":"mmengine","path":"work_dirs/tb"}"#,

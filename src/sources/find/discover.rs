@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 /// Sources whose runs take their configuration from files beside the log.
-const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard", "console"];
+const WITH_SIDECARS: &[&str] = &["jsonl", "csv", "tensorboard", "console", "mmengine", "hf_trainer"];
 
 /// A head with fewer lines than this says little of a file of lines.
 const FEW_LINES: usize = 4;
@@ -364,14 +364,17 @@ mod tests {
     #[test]
     fn real_logs_and_their_documents() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
-        for folder in ["jsonl", "csv"] {
+        let counts_of = [
+            ("jsonl", vec![("jsonl", 19), ("console", 2)], 7),
+            ("lightning", vec![("tensorboard", 6), ("csv", 12)], 18),
+            ("ultralytics", vec![("csv", 5)], 5),
+        ];
+        for (folder, wanted, documents) in counts_of {
             let found = find(&root.join(folder), &Settings::default());
             let runs: Vec<_> = found.found.iter().flat_map(|found| &found.runs).collect();
             let counts: Vec<_> = found.found.iter().map(|found| (found.source, found.runs.len())).collect();
-            let wanted =
-                if folder == "csv" { vec![("csv", 10)] } else { vec![("jsonl", 19), ("console", 2)] };
             assert_eq!(counts, wanted);
-            assert_eq!(found.documents.len(), 7, "{folder}");
+            assert_eq!(found.documents.len(), documents, "{folder}");
             assert!(
                 runs.iter().flat_map(|run| &run.inputs).all(|input| found.stats[&input.path].size_bytes > 0)
             );

@@ -43,7 +43,7 @@ const OTHER_FOLDERS: &str =
 
 /// Stems that say nothing about the run: its folder names it.
 const GENERIC_STEMS: &str = "metrics metric log logs train training train_log training_log trainer_log history progress \
-    results result events data output stdout stderr console main nohup scalars summary";
+    results result events data output stdout stderr console main nohup scalars summary monitor";
 
 /// How the rows were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,6 +196,8 @@ impl Survey {
                 }
                 Role::Epoch => self.steps(key).add(group, axis::epoch_of(value), value),
                 Role::Run(_) => {}
+                // Some repeat it in every row.
+                Role::Config if matches!(value, Json::Object(_)) => {}
                 Role::Time(_) if !matches!(value, Json::Object(_) | Json::Array(_)) => {}
                 Role::Kind if value.as_str().is_some_and(|word| axis::kind_of(key, word) == Kind::Split) => {}
                 _ => flatten(key, value, &mut |key, value| self.leaf(key, value)),

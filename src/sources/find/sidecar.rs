@@ -1,5 +1,6 @@
-//! Configuration that lies beside a log: `config.json`, `hparams.yaml`, `args.yaml` and their like.
-//! It is no format of its own: it is attached to the runs whose logs share its folder.
+//! Configuration that lies beside a log: `config.json`, `hparams.yaml`, `args.yaml` and their like,
+//! and what Hydra keeps in `.hydra`. It is no format of its own: it is attached to the runs whose logs
+//! share its folder; Hydra's to those in or below the folder of its run.
 
 use crate::records::ConfigValue;
 use crate::sources::parse::json::{Json, flatten, parse};
@@ -23,6 +24,21 @@ const NAMES: &[(&str, &[&str])] = &[
     ("hparams", &["yaml", "yml", "json"]),
 ];
 
+/// Where Hydra keeps the configuration of a run.
+pub const HYDRA: &str = ".hydra";
+
+/// What is read there, in order.
+const HYDRA_FILES: &[&str] = &["config.yaml", "overrides.yaml", "hydra.yaml"];
+
+/// What is taken of Hydra's own settings; the rest is alike in all runs.
+const HYDRA_KEYS: &[&str] = &["job.name", "job.num", "job.config_name", "job.override_dirname", "mode"];
+
+/// Keys of a configuration that transformers wrote: it is that of the model.
+const MODEL_KEYS: &[&str] = &["transformers_version", "model_type"];
+
+/// Folders of checkpoints of the Trainer begin so; what lies beside them is of the same run.
+const CHECKPOINT: &str = "checkpoint-";
+
 /// Configuration larger than this is something else.
 pub const MAX_BYTES: usize = 4 << 20;
 
@@ -35,15 +51,19 @@ pub fn is_config(path: &str) -> bool {
 }
 
 fn rank(path: &str) -> Option<(usize, usize)> {
-    let name = path.rsplit('/').next().unwrap_or(path);
+    let (folder, name) = (folder(path), name_of(path));
+    if name_of(folder) == HYDRA {
+        return Some((0, HYDRA_FILES.iter().position(|known| *known == name)?));
+    }
     let (stem, extension) = name.rsplit_once('.')?;
     let at = NAMES.iter().position(|(known, _)| *known == stem)?;
     let extensions = NAMES.get(at)?.1;
     Some((at, extensions.iter().position(|known| *known == extension)?))
 }
 
-/// Adds to each run the documents of `documents` that lie in the folder of one of its logs.
-pub fn attach(runs: &mut Vec<RunLogs>, documents: &[String]) {
+/// Adds to each run the documents of `documents` that lie in the folder of one of its logs, and
+/// before them those of the nearest run of Hydra around it. Where keys repeat, later ones win.
+pub fn attach(runs: &mut [RunLogs], documents: &[String]) {
     let mut by_folder: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for path in documents.iter().filter(|path| is_config(path)) {
         by_folder.entry(folder(path)).or_default().push(path);
@@ -52,13 +72,7 @@ pub fn attach(runs: &mut Vec<RunLogs>, documents: &[String]) {
         found.sort_by_key(|path| rank(path));
     }
     for run in runs {
-        let mut folders: Vec<String> = Vec::new();
-        for input in run.inputs.iter().filter(|input| input.kind == InputKind::Log) {
-            let folder = folder(&input.path).to_string();
-            if !folders.contains(&folder) {
-                folders.push(folder);
-            }
-        }
+        let folders = folders_of(run, &by_folder);
         let found = folders.iter().filter_map(|folder| by_folder.get(folder.as_str())).flatten();
         let inputs = found.map(|path| RunInput {
             path: path.to_string(),
@@ -70,8 +84,41 @@ pub fn attach(runs: &mut Vec<RunLogs>, documents: &[String]) {
     }
 }
 
+/// Folders whose documents are of a run, in the order in which they count.
+fn folders_of(run: &RunLogs, known: &BTreeMap<&str, Vec<&String>>) -> Vec<String> {
+    let mut folders: Vec<String> = Vec::new();
+    let mut add = |folder: &str| {
+        if !folders.iter().any(|other| other == folder) {
+            folders.push(folder.to_string());
+        }
+    };
+    let logs = run.inputs.iter().filter(|input| input.kind != InputKind::Document);
+    let own: Vec<&str> = logs.map(|input| folder(&input.path)).collect();
+    own.iter().filter_map(|own| hydra_of(own, known)).for_each(|hydra| add(&hydra));
+    for own in own {
+        if name_of(own).starts_with(CHECKPOINT) {
+            add(folder(own));
+        }
+        add(own);
+    }
+    folders
+}
+
+/// Hydra's folder in the nearest folder that has one.
+fn hydra_of(own: &str, known: &BTreeMap<&str, Vec<&String>>) -> Option<String> {
+    let ends = own.match_indices('/').map(|(end, _)| end).chain([own.len()]);
+    let folders = ends.filter_map(|end| own.get(..end)).filter(|folder| !folder.is_empty());
+    let within = folders.map(|folder| format!("{folder}/{HYDRA}"));
+    let candidates: Vec<String> = [HYDRA.to_string()].into_iter().chain(within).collect();
+    candidates.into_iter().rev().find(|folder| known.contains_key(folder.as_str()))
+}
+
 fn folder(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+fn name_of(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Reads hyperparameters from a document, nested names joined with `.`. `path` tells the format.
@@ -83,26 +130,39 @@ pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Conf
     if text.trim().is_empty() {
         return Ok(Vec::new());
     }
-    let extension = path.rsplit('.').next().unwrap_or_default();
     let mut values = Vec::new();
-    let mut take = |value: &Json<'_>| {
-        flatten("", value, &mut |key, value| values.push((key.to_string(), value.to_config())))
+    let mut take = |prefix: &str, value: &Json<'_>| {
+        flatten(prefix, value, &mut |key, value| values.push((key.to_string(), value.to_config())))
     };
-    match extension {
+    match path.rsplit('.').next().unwrap_or_default() {
         "json" => match parse(text.as_bytes()) {
-            Ok((value @ Json::Object(_), _)) => take(&value),
+            Ok((value @ Json::Object(_), _)) => take(if is_model(&value) { "model" } else { "" }, &value),
             Ok(_) => bail!("expected a JSON object"),
             Err(fault) => bail!("no JSON: {fault:?}"),
         },
-        "toml" => take(&toml_value(&toml::Value::Table(text.parse().context("no TOML")?), 0)),
-        _ => match yaml::parse(&text)? {
-            value @ Json::Object(_) => take(&value),
-            Json::Null => {}
+        "toml" => take("", &toml_value(&toml::Value::Table(text.parse().context("no TOML")?), 0)),
+        _ => match (yaml::parse(&text)?, is_of_hydra(path)) {
+            (list @ Json::Array(_), true) => take("hydra.overrides", &list),
+            (value @ Json::Object(_), _) => take("", &value),
+            (Json::Null, _) => {}
             _ => bail!("expected a YAML mapping"),
         },
     }
-    values.retain(|(key, _)| !key.is_empty());
+    let is_own = |key: &str| match is_of_hydra(path) && name_of(path) == "hydra.yaml" {
+        true => key.strip_prefix("hydra.").is_some_and(|key| HYDRA_KEYS.contains(&key)),
+        false => !key.is_empty(),
+    };
+    values.retain(|(key, _)| is_own(key));
     Ok(values)
+}
+
+fn is_of_hydra(path: &str) -> bool {
+    name_of(folder(path)) == HYDRA
+}
+
+/// Whether a document describes a model, not a training.
+fn is_model(value: &Json<'_>) -> bool {
+    MODEL_KEYS.iter().all(|key| value.get(key).is_some())
 }
 
 fn toml_value(value: &toml::Value, depth: usize) -> Json<'static> {
@@ -193,10 +253,11 @@ mod tests {
 
     #[test]
     fn real_documents() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/csv");
-        let args = std::fs::read(folder.join("ultralytics/detect/det_base/args.yaml")).unwrap();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+        let args = std::fs::read(folder.join("ultralytics/runs/detect/det_base/args.yaml")).unwrap();
         assert!(read_config("args.yaml", &args).unwrap().len() > 100);
-        let hparams = std::fs::read(folder.join("lightning/clean/hparams.yaml")).unwrap();
+        let hparams =
+            std::fs::read(folder.join("lightning/logs/csv/lightning_logs/clean/hparams.yaml")).unwrap();
         assert_eq!(read_config("hparams.yaml", &hparams).unwrap().len(), 10);
     }
 
@@ -228,6 +289,66 @@ mod tests {
         assert_eq!(paths(&runs[2]), ["args.yaml"]);
         let input = &runs[2].inputs[1];
         assert_eq!((input.kind, input.role.as_str()), (InputKind::Document, ROLE));
+    }
+
+    #[test]
+    fn what_hydra_keeps_goes_to_the_runs_in_and_below_its_own() {
+        let mut runs = ["out/1/log.jsonl", "out/1/a/b/m.csv", "out/2/.hydra2/m.csv", "m.csv"]
+            .map(judge::one_run)
+            .to_vec();
+        let documents = [
+            "out/.hydra/config.yaml",
+            "out/1/.hydra/hydra.yaml",
+            "out/1/.hydra/config.yaml",
+            "out/1/.hydra/overrides.yaml",
+            "out/1/.hydra/other.yaml",
+            "out/1/hparams.yaml",
+        ]
+        .map(String::from);
+        attach(&mut runs, &documents);
+        let paths = |run: &RunLogs| {
+            run.inputs[1..].iter().map(|input| input.path.replace(".hydra/", "")).collect::<Vec<_>>()
+        };
+        let nearest = ["out/1/config.yaml", "out/1/overrides.yaml", "out/1/hydra.yaml", "out/1/hparams.yaml"];
+        assert_eq!(paths(&runs[0]), nearest);
+        assert_eq!(paths(&runs[1]), nearest[..3]);
+        assert_eq!(paths(&runs[2]), ["out/config.yaml"]);
+        assert!(paths(&runs[3]).is_empty());
+    }
+
+    #[test]
+    fn values_of_hydra() {
+        let config = "lr: ${opt.lr}\ndata: ???\nopt:\n  lr: 0.1\n";
+        assert_eq!(
+            texts("a/.hydra/config.yaml", config),
+            expected(&[("lr", "${opt.lr}", None), ("data", "???", None), ("opt.lr", "0.1", Some(0.1))])
+        );
+        assert_eq!(
+            texts(".hydra/overrides.yaml", "- opt.lr=0.1\n- +exp=a\n"),
+            expected(&[("hydra.overrides", "[\"opt.lr=0.1\", \"+exp=a\"]", None)])
+        );
+        assert_eq!(texts(".hydra/overrides.yaml", "[]\n"), expected(&[("hydra.overrides", "[]", None)]));
+        let own = "hydra:\n  run:\n    dir: x\n  mode: MULTIRUN\n  job:\n    name: train\n    num: 3\n    env_set: {}\n";
+        assert_eq!(
+            texts("a/.hydra/hydra.yaml", own),
+            expected(&[
+                ("hydra.mode", "MULTIRUN", None),
+                ("hydra.job.name", "train", None),
+                ("hydra.job.num", "3", Some(3.0))
+            ])
+        );
+    }
+
+    #[test]
+    fn the_configuration_of_a_model_is_named_so() {
+        let model = r#"{"model_type": "gpt2", "n_layer": 2, "transformers_version": "5.23.0"}"#;
+        let read = texts("config.json", model);
+        assert!(read.contains(&("model.n_layer".into(), "2".into(), Some(2.0))), "{read:?}");
+        let mut runs = vec![judge::one_run("out/checkpoint-20/trainer_state.json")];
+        let documents = ["out/args.json", "out/checkpoint-20/config.json", "out/checkpoint-10/config.json"];
+        attach(&mut runs, &documents.map(String::from));
+        let paths: Vec<_> = runs[0].inputs[1..].iter().map(|input| input.path.as_str()).collect();
+        assert_eq!(paths, documents[..2]);
     }
 
     proptest! {

@@ -26,7 +26,8 @@ const PRUNED: &[&str] = &[
 ];
 
 /// Hidden folders that known formats need.
-const HIDDEN: &[&str] = &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".clearml", ".cometml-runs"];
+const HIDDEN: &[&str] =
+    &[".wandb", ".exprag", ".neptune", ".guild", ".aim", ".clearml", ".cometml-runs", sidecar::HYDRA];
 
 /// How many entries lie between two calls of `progress`.
 const PROGRESS_STRIDE: u64 = 256;

@@ -219,7 +219,7 @@ fn clock_text(text: &str) -> Option<TimeMs> {
     }
     let text = text.replace(',', ".").replace('T', " ").replace('/', "-");
     let text = text.trim_end_matches(['Z', ' ']).trim_end_matches("UTC").trim_end();
-    ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M"]
+    ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%Y-%m-%d_%H-%M-%S"]
         .iter()
         .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
         .or_else(|| NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
@@ -297,6 +297,7 @@ mod tests {
             assert_eq!(time_of(&text(spelling)), Some(1_767_323_045_678), "{spelling}");
         }
         assert_eq!(time_of(&text("2026-01-02")), Some(1_767_312_000_000));
+        assert_eq!(time_of(&text("2026-01-02_03-04-05")), Some(1_767_323_045_000));
         assert_eq!(time_of(&text("0:01:02")), None);
         assert_eq!(time_of(&text("ééééé")), None);
         assert!(is_duration("0:01:02") && is_duration("1 day, 2:03:04") && !is_duration("a: b"));

@@ -186,6 +186,15 @@ impl Tracker {
         self.state.saw_row = true;
     }
 
+    /// Says that what follows is a new start of the run, whatever its steps are.
+    pub fn restart(&mut self, sink: &mut dyn Sink) {
+        let track = self.track();
+        if track.last_step.is_some() && track.steps.iter().any(Option::is_some) {
+            track.restart(None);
+            sink.restart();
+        }
+    }
+
     /// Takes a row.
     ///
     /// # Errors
