@@ -4,6 +4,7 @@ use super::overlap::Rewind;
 use super::settle::AxisHint;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
+use crate::sources::find::sidecar;
 use crate::sources::parse::axis::planned_steps;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, VecDeque};
@@ -266,9 +267,12 @@ impl RunState {
         config.insert(key.to_string(), (value.text, value.number));
     }
 
-    /// All hyperparameters; the log has the last word.
+    /// All hyperparameters; the log has the last word, before it the documents in their order.
     pub fn all_config(&self) -> Config {
-        self.documents.values().chain([&self.config]).flat_map(|config| config.clone()).collect()
+        let mut documents: Vec<(&String, &Config)> = self.documents.iter().collect();
+        documents.sort_by_key(|(path, _)| sidecar::rank(path));
+        let configs = documents.into_iter().map(|(_, config)| config).chain([&self.config]);
+        configs.flat_map(|config| config.clone()).collect()
     }
 
     /// Largest step that counts: on the training axis, else on any.

@@ -298,3 +298,15 @@ fn configuration_beside_logs_of_frameworks() {
     let of = project.column("select name from configs join runs using (run_id) where key = 'note'");
     assert_eq!(of, ["clean"]);
 }
+
+#[test]
+fn of_documents_that_disagree_the_most_telling_has_the_last_word() {
+    let project = Project::empty();
+    project.write("run/metrics.csv", "step,loss\n0,1.5\n1,1.25\n2,1\n");
+    for (name, lr) in [("config", 1), ("params", 2), ("args", 3), ("hparams", 4)] {
+        project.write(&format!("run/{name}.yaml"), format!("lr: {lr}\nfrom_{name}: 1\n"));
+    }
+    project.refresh();
+    assert_eq!(project.column("select value from configs where key = 'lr'"), ["4"]);
+    assert_eq!(project.column("select count(*) from configs"), ["5"]);
+}

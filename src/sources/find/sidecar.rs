@@ -50,7 +50,8 @@ pub fn is_config(path: &str) -> bool {
     rank(path).is_some()
 }
 
-fn rank(path: &str) -> Option<(usize, usize)> {
+/// Place of a configuration file among others; `None` where it is none.
+pub fn rank(path: &str) -> Option<(usize, usize)> {
     let (folder, name) = (folder(path), name_of(path));
     if name_of(folder) == HYDRA {
         return Some((0, HYDRA_FILES.iter().position(|known| *known == name)?));
