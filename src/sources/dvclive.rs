@@ -181,7 +181,7 @@ fn run_logs(folder: &str, inputs: Vec<RunInput>) -> RunLogs {
 
 /// Reads a table; its role is the name of the metric. The state is its header.
 fn read_table(log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
-    let mut header = from.state.clone();
+    let mut header: String = serde_json::from_str(&from.state).unwrap_or_default();
     let key = log.role;
     let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
         let line = text_of(line);
@@ -196,7 +196,7 @@ fn read_table(log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::R
         }
         Ok(())
     })?;
-    Ok(Resume { offset, state: header, row_count })
+    Ok(Resume { offset, state: serde_json::to_string(&header)?, row_count })
 }
 
 fn row(key: &str, columns: &Columns, line: &str, sink: &mut dyn Sink) -> Result<(), String> {
