@@ -4,7 +4,7 @@
 use super::parse::json::Json;
 use super::parse::sqlite::{self, MAGIC};
 use super::parse::{axis, words};
-use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Problem, RunFacts};
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
@@ -72,27 +72,19 @@ impl Source for Aim {
 }
 
 fn run_logs(path: &str) -> RunLogs {
-    let input =
-        RunInput { path: path.to_owned(), kind: InputKind::Database, role: String::new(), segment: 0 };
-    RunLogs {
-        identity: path.to_owned(),
-        producer_id: None,
-        name: None,
-        project: None,
-        path: words::split(path).0.to_owned(),
-        inputs: vec![input],
-    }
+    let folder = words::split(path).0.to_owned();
+    RunLogs { path: folder, ..RunLogs::of_file(path, InputKind::Database) }
 }
 
 /// All runs with what is known of them.
 fn runs(connection: &Connection) -> anyhow::Result<Vec<(String, RunFacts)>> {
     let has = |table: &str| anyhow::Ok(!sqlite::columns(connection, table)?.is_empty());
     let columns = sqlite::columns(connection, "run")?;
-    if !columns.iter().any(|column| column == "hash") {
+    if !sqlite::has(&columns, "hash") {
         anyhow::bail!("no table of Aim's runs");
     }
     // Columns that older versions lack read as null.
-    let column = |name: &str| match columns.iter().any(|column| column == name) {
+    let column = |name: &str| match sqlite::has(&columns, name) {
         true => format!("run.{name}"),
         false => "null".to_owned(),
     };

@@ -99,16 +99,15 @@ fn place(path: &str) -> Option<&str> {
 }
 
 fn run_logs(folder: &str, paths: &[&str]) -> RunLogs {
-    let input = |path: &str, kind| RunInput { path: path.to_owned(), kind, role: String::new(), segment: 0 };
     let of_folder = [(TASK, InputKind::Document), (METRICS, InputKind::Log), (CONSOLE, InputKind::Log)];
     let mut inputs: Vec<RunInput> = of_folder
         .iter()
         .map(|(name, kind)| (join(folder, name), *kind))
         .filter(|(path, _)| paths.contains(&path.as_str()))
-        .map(|(path, kind)| input(&path, kind))
+        .map(|(path, kind)| RunInput::new(&path, kind))
         .collect();
     if inputs.is_empty() {
-        inputs.extend(paths.iter().map(|path| input(path, InputKind::Snapshot)));
+        inputs.extend(paths.iter().map(|path| RunInput::new(path, InputKind::Snapshot)));
     }
     RunLogs {
         identity: folder.to_owned(),

@@ -7,7 +7,7 @@ use super::parse::document::read;
 use super::parse::json::{Json, parse_number_like, parse_whole};
 use super::parse::terminal::shown;
 use super::parse::words::{at, command, filled, split, strings, text_at, time_at};
-use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Axis, ConfigValue, ConsoleLine, Point, Problem, RunFacts, Stream, Text};
 use anyhow::bail;
 use std::collections::HashMap;
@@ -78,16 +78,7 @@ fn is_ours(file: &Path) -> bool {
 
 fn run_logs(path: &str) -> RunLogs {
     let stem = split(path).1.trim_end_matches(".zip");
-    let input =
-        RunInput { path: path.to_owned(), kind: InputKind::Snapshot, role: String::new(), segment: 0 };
-    RunLogs {
-        identity: path.to_owned(),
-        producer_id: Some(stem.to_owned()),
-        name: None,
-        project: None,
-        path: path.to_owned(),
-        inputs: vec![input],
-    }
+    RunLogs { producer_id: Some(stem.to_owned()), ..RunLogs::of_file(path, InputKind::Snapshot) }
 }
 
 fn archive(log: &mut Log<'_>, sink: &mut dyn Sink) -> anyhow::Result<()> {

@@ -169,14 +169,8 @@ fn run_logs(folder: &str, inputs: Vec<RunInput>) -> RunLogs {
     let (above, own) = split(folder);
     let name = if own == FOLDER && !above.is_empty() { split(above).1 } else { own };
     let path = if folder.is_empty() { "." } else { folder };
-    RunLogs {
-        identity: path.to_owned(),
-        producer_id: None,
-        name: Some(name.to_owned()).filter(|name| !name.is_empty()),
-        project: None,
-        path: path.to_owned(),
-        inputs,
-    }
+    let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+    RunLogs { name, ..RunLogs::of_inputs(path, inputs) }
 }
 
 /// Reads a table; its role is the name of the metric. The state is its header.

@@ -5,7 +5,7 @@ use super::parse::document::each_value;
 use super::parse::json::{Fault, Fields, Json, flatten, parse};
 use super::parse::rows::{Tracker, set_config};
 use super::parse::words::{at, command, split, strings, text_at, time_at};
-use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{End, RunFacts, Text};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -76,16 +76,8 @@ fn is_uuid(name: &str) -> bool {
 }
 
 fn run_logs(file: &LogFile) -> RunLogs {
-    let path = file.path.clone();
     let producer_id = Some(file.marks.clone()).filter(|id| !id.is_empty());
-    RunLogs {
-        identity: path.clone(),
-        producer_id,
-        name: None,
-        project: None,
-        path: path.clone(),
-        inputs: vec![RunInput { path, kind: InputKind::Log, role: String::new(), segment: 0 }],
-    }
+    RunLogs { producer_id, ..RunLogs::of_file(&file.path, InputKind::Log) }
 }
 
 struct Reader {

@@ -145,14 +145,8 @@ fn run_logs(folder: &str, parts: &[(&str, Part<'_>)]) -> RunLogs {
         };
         RunInput { path: (*path).to_owned(), kind, role, segment }
     });
-    RunLogs {
-        identity: folder.to_owned(),
-        inputs: inputs.collect(),
-        producer_id: Some(split(folder).1.to_owned()),
-        name: None,
-        project: None,
-        path: folder.to_owned(),
-    }
+    let producer_id = Some(split(folder).1.to_owned());
+    RunLogs { producer_id, ..RunLogs::of_inputs(folder, inputs.collect()) }
 }
 
 /// Metrics of a folder inside the run bear its name; Guild's own folder says nothing.

@@ -192,6 +192,26 @@ pub struct RunInput {
     pub segment: i32,
 }
 
+impl RunLogs {
+    /// A run (or a log of several) that is one file, or begins with one.
+    pub fn of_file(path: &str, kind: InputKind) -> Self {
+        Self::of_inputs(path, vec![RunInput::new(path, kind)])
+    }
+
+    /// A run of these inputs, known by its path.
+    pub fn of_inputs(path: &str, inputs: Vec<RunInput>) -> Self {
+        let (identity, path) = (path.to_owned(), path.to_owned());
+        Self { identity, producer_id: None, name: None, project: None, path, inputs }
+    }
+}
+
+impl RunInput {
+    /// A file of the first start, without a role.
+    pub fn new(path: &str, kind: InputKind) -> Self {
+        Self { path: path.to_owned(), kind, role: String::new(), segment: 0 }
+    }
+}
+
 /// How a file changes over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InputKind {

@@ -99,20 +99,9 @@ impl Source for Sacred {
 
 fn run_logs(folder: &str, names: &[&str]) -> RunLogs {
     let present = FILES.iter().filter(|(name, _)| names.contains(name));
-    let inputs = present.map(|(name, kind)| RunInput {
-        path: join(folder, name),
-        kind: *kind,
-        role: String::new(),
-        segment: 0,
-    });
-    RunLogs {
-        identity: folder.to_owned(),
-        producer_id: Some(split(folder).1.to_owned()),
-        name: None,
-        project: None,
-        path: folder.to_owned(),
-        inputs: inputs.collect(),
-    }
+    let inputs = present.map(|(name, kind)| RunInput::new(&join(folder, name), *kind));
+    let producer_id = Some(split(folder).1.to_owned());
+    RunLogs { producer_id, ..RunLogs::of_inputs(folder, inputs.collect()) }
 }
 
 /// A value without the traces of jsonpickle: tuples and sets are lists, numbers of NumPy are numbers, and

@@ -5,6 +5,7 @@
 
 use super::find::judge;
 use super::parse::json::{Fields, Json, flatten, flatten_but, parse_whole, text_of};
+use super::parse::words::{join, split};
 use super::parse::{axis, lines::Lines, sqlite};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};
 use crate::records::{Alert, Axis, Level, Point, Problem, RunFacts, Text, TimeMs};
@@ -65,7 +66,7 @@ impl Source for Trackio {
             return judge::other("no database");
         }
         match sqlite::read(file, scratch, &mut |connection| sqlite::columns(connection, "metrics")) {
-            Ok(columns) if ["run_name", "step", "metrics"].iter().all(|name| has(&columns, name)) => {
+            Ok(columns) if ["run_name", "step", "metrics"].iter().all(|name| sqlite::has(&columns, name)) => {
                 Verdict::Log { marks: String::new() }
             }
             Ok(columns) if columns.is_empty() => judge::other("no table of Trackio"),
@@ -82,10 +83,9 @@ impl Source for Trackio {
                 Some(folder) => (join(folder, &format!("{}.db", file.marks)), InputKind::Log),
                 None => (file.path.clone(), InputKind::Database),
             };
-            let input = RunInput { path: file.path.clone(), kind, role: String::new(), segment: 0 };
-            databases.entry(database).or_default().push(input);
+            databases.entry(database).or_default().push(RunInput::new(&file.path, kind));
         }
-        databases.into_iter().map(|(database, inputs)| logs(database, inputs)).collect()
+        databases.into_iter().map(|(database, inputs)| logs(&database, inputs)).collect()
     }
 
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
@@ -98,18 +98,6 @@ impl Source for Trackio {
         let state = page.tell(before, sink);
         Ok(Resume { offset: from.offset, state: serde_json::to_string(&state)?, row_count })
     }
-}
-
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
-}
-
-fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }
-}
-
-fn has(columns: &[String], name: &str) -> bool {
-    columns.iter().any(|column| column == name)
 }
 
 /// `inbox/<writer>/00000001.jsonl`
@@ -132,18 +120,11 @@ fn canonical(project: &str) -> String {
     if name.is_empty() { "default".to_string() } else { name }
 }
 
-fn logs(database: String, mut inputs: Vec<RunInput>) -> RunLogs {
+fn logs(database: &str, mut inputs: Vec<RunInput>) -> RunLogs {
     // What waits in the inbox came last.
     inputs.sort_by_key(|input| input.kind != InputKind::Database);
-    let project = split(&database).1.trim_end_matches(".db").to_string();
-    RunLogs {
-        path: database.clone(),
-        identity: database,
-        producer_id: None,
-        name: None,
-        project: Some(project),
-        inputs,
-    }
+    let project = split(database).1.trim_end_matches(".db").to_string();
+    RunLogs { project: Some(project), ..RunLogs::of_inputs(database, inputs) }
 }
 
 /// A row of any of the tables.
@@ -275,12 +256,12 @@ impl Page {
 
 /// The column that tells runs apart.
 fn id_column(columns: &[String]) -> &'static str {
-    if has(columns, "run_id") { "run_id" } else { "run_name" }
+    if sqlite::has(columns, "run_id") { "run_id" } else { "run_name" }
 }
 
 /// The columns that [`record`] reads, in its order; those that a version lacks are null.
 fn select(table: &str, columns: &[String]) -> String {
-    let or_null = |name: &'static str| if has(columns, name) { name } else { "null" };
+    let or_null = |name: &'static str| if sqlite::has(columns, name) { name } else { "null" };
     let own = match table {
         "metrics" => ["step", "metrics", "null", "null"],
         "system_metrics" => ["null", "metrics", "null", "null"],

@@ -7,8 +7,9 @@
 
 use super::find::judge;
 use super::parse::json::{Json, flatten};
+use super::parse::words::split;
 use super::parse::{axis, snapshot};
-use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
+use super::{InputKind, Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{End, Point, RunFacts, Text};
 use std::collections::BTreeMap;
 
@@ -59,10 +60,6 @@ impl Source for TrainerState {
     }
 }
 
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
-}
-
 /// The folder that checkpoints lie in.
 fn output_of(path: &str) -> &str {
     let folder = split(path).0;
@@ -91,16 +88,10 @@ fn global_step(text: &str) -> Option<i64> {
 }
 
 fn run(output: &str, file: &LogFile) -> RunLogs {
-    let input =
-        RunInput { path: file.path.clone(), kind: InputKind::Snapshot, role: String::new(), segment: 0 };
-    RunLogs {
-        identity: output.to_string(),
-        producer_id: None,
-        name: Some(split(output).1.to_string()).filter(|name| !name.is_empty()),
-        project: None,
-        path: if output.is_empty() { file.path.clone() } else { output.to_string() },
-        inputs: vec![input],
-    }
+    let name = Some(split(output).1.to_string()).filter(|name| !name.is_empty());
+    let path = if output.is_empty() { file.path.clone() } else { output.to_string() };
+    let identity = output.to_string();
+    RunLogs { identity, name, path, ..RunLogs::of_file(&file.path, InputKind::Snapshot) }
 }
 
 fn read_state(state: &Json<'_>, sink: &mut dyn Sink) {

@@ -145,6 +145,24 @@ pub fn everything(workspace: &Workspace) -> String {
     all
 }
 
+/// The same log read at once from an empty cache.
+pub fn read_at_once(project: &Project) -> String {
+    let fresh = Project::empty().with_limits(Limits::default());
+    copy(project.root(), fresh.root());
+    let _ = fs::remove_dir_all(fresh.root().join(".runq"));
+    // File times are facts about a log without times of its own; copies get new ones.
+    fresh.refresh();
+    fresh.everything()
+}
+
+/// A row of [`everything`] without the number of a column.
+pub fn without_number(row: &str, column: &str) -> String {
+    match row.split_once(&format!("\"{column}\":")) {
+        Some((head, tail)) => format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())),
+        None => row.to_string(),
+    }
+}
+
 pub fn text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

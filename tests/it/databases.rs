@@ -1,7 +1,6 @@
 //! Trackers that keep SQLite databases, read while their writers live.
 
-use crate::common::Project;
-use runq::store::Limits;
+use crate::common::{Project, read_at_once, without_number};
 use rusqlite::{Connection, params};
 use std::fs;
 use std::path::Path;
@@ -29,21 +28,9 @@ fn log(connection: &Connection, run: &str, step: i64, json: &str) {
     connection.execute(sql, params![run, time, step, json.as_bytes()]).unwrap();
 }
 
-/// The same logs read at once from an empty cache.
-fn read_at_once(project: &Project) -> String {
-    let fresh = Project::empty().with_limits(Limits::default());
-    crate::common::copy(project.root(), fresh.root());
-    let _ = fs::remove_dir_all(fresh.root().join(".runq"));
-    fresh.refresh();
-    fresh.everything()
-}
-
+/// Arrivals are numbered table by table as they are read.
 fn without_seq(tables: &str) -> String {
-    let lines = tables.lines().map(|line| match line.split_once("\"seq\":") {
-        Some((head, tail)) => format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())),
-        None => line.to_string(),
-    });
-    lines.collect::<Vec<_>>().join("\n")
+    tables.lines().map(|line| without_number(line, "seq")).collect::<Vec<_>>().join("\n")
 }
 
 fn names(folder: &Path) -> Vec<String> {

@@ -1,7 +1,7 @@
 //! The law of all readers: a folder of logs that grows and is looked at now and then gives the tables of
 //! reading it once.
 
-use crate::common::{Project, cases, data, everything};
+use crate::common::{Project, cases, data, everything, without_number};
 use proptest::prelude::*;
 use runq::store::Limits;
 use runq::workspace::{Options, Quiet, Workspace};
@@ -69,12 +69,8 @@ fn write(project: &Project, source: &Path, round: Option<usize>, seed: u64) {
 /// Arrivals from several tables of a database, and lines from several files of a run, are numbered as they
 /// are read: across them the numbers say nothing.
 fn without_numbers(tables: &str) -> Vec<String> {
-    let without = |line: &str, name: &str| match line.split_once(name) {
-        Some((head, tail)) => format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())),
-        None => line.to_string(),
-    };
-    let mut lines: Vec<String> =
-        tables.lines().map(|line| without(&without(line, "\"seq\":"), "\"line\":")).collect();
+    let line = |line: &str| without_number(&without_number(line, "seq"), "line");
+    let mut lines: Vec<String> = tables.lines().map(line).collect();
     lines.sort();
     lines
 }

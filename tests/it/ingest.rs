@@ -1,6 +1,6 @@
 //! A log that changes, and its tables: append, cut, rewrite, delete, resume, compaction.
 
-use crate::common::{Project, ask, data, small_limits};
+use crate::common::{Project, ask, data, read_at_once, small_limits};
 use runq::store::Limits;
 use runq::workspace::Outcome;
 use std::fs;
@@ -16,16 +16,6 @@ fn lines(steps: std::ops::Range<i64>, offset: f64) -> String {
         )
     };
     steps.map(line).collect()
-}
-
-/// The same log read at once from an empty cache.
-fn read_at_once(project: &Project) -> String {
-    let fresh = Project::empty().with_limits(Limits::default());
-    crate::common::copy(project.root(), fresh.root());
-    let _ = fs::remove_dir_all(fresh.root().join(".runq"));
-    // File times are facts about a log without times of its own; copies get new ones.
-    fresh.refresh();
-    fresh.everything()
 }
 
 #[test]

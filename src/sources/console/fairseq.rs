@@ -2,7 +2,7 @@
 //! `| epoch 001:    100 / 500 loss=5.2, num_updates=100` and `| epoch 001 | loss 5.2 | num_updates 100`.
 
 use super::dialect::{Dialect, Row, item, whole};
-use crate::sources::parse::json::{Json, parse_number_like, parse_whole};
+use crate::sources::parse::json::{Json, parse_whole};
 
 pub static DIALECT: Dialect = Dialect {
     name: "fairseq",
@@ -48,13 +48,8 @@ fn object(text: &str) -> Option<Row<'_>> {
     let Json::Object(fields) = parse_whole(text.as_bytes())? else { return None };
     let mut row = Row::telling();
     for (key, value) in fields {
-        let number = match &value {
-            Json::Number(number, _) => Some(*number),
-            Json::String(text) => parse_number_like(text),
-            _ => None,
-        };
         let key = if is_step(&key) { "step".into() } else { key };
-        row.fields.extend(number.map(|number| (key, Json::Number(number, b""))));
+        row.fields.extend(value.number_like().map(|number| (key, Json::Number(number, b""))));
     }
     row.fields.iter().any(|(key, _)| key == "step").then_some(row)
 }

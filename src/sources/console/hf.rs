@@ -2,7 +2,7 @@
 //! print the numbers as strings. The entries name no step.
 
 use super::dialect::{Dialect, Row};
-use crate::sources::parse::json::{Json, parse_number_like};
+use crate::sources::parse::json::Json;
 use crate::sources::parse::python;
 use crate::sources::trainer_state::metric_name;
 
@@ -36,12 +36,7 @@ fn read(line: &str) -> Option<Row<'_>> {
     }
     let mut row = Row::telling();
     for (key, value) in fields {
-        let number = match &value {
-            Json::Number(number, _) => Some(*number),
-            Json::String(text) => parse_number_like(text),
-            _ => None,
-        };
-        if let Some(number) = number {
+        if let Some(number) = value.number_like() {
             row.fields.push((name(&key).into(), Json::Number(number, b"")));
         }
     }

@@ -4,7 +4,7 @@
 use crate::records::goal;
 use crate::sources::parse::axis::{self, Kind, Role};
 use crate::sources::parse::json::{Fields, Json, flatten};
-use crate::sources::{InputKind, RunInput, RunLogs, Verdict};
+use crate::sources::{InputKind, RunLogs, Verdict};
 use std::collections::{BTreeMap, HashMap};
 
 /// Words of [`goal`] that tables of other kinds use as well.
@@ -97,15 +97,7 @@ pub fn other(reason: &str) -> Verdict {
 
 /// A run that is one file.
 pub fn one_run(path: &str) -> RunLogs {
-    let input = RunInput { path: path.to_string(), kind: InputKind::Log, role: String::new(), segment: 0 };
-    RunLogs {
-        identity: path.to_string(),
-        producer_id: None,
-        name: Some(name_of(path)),
-        project: None,
-        path: path.to_string(),
-        inputs: vec![input],
-    }
+    RunLogs { name: Some(name_of(path)), ..RunLogs::of_file(path, InputKind::Log) }
 }
 
 fn file_name(path: &str) -> &str {

@@ -117,9 +117,9 @@ impl Source for MlFlow {
 
     fn group(&self, files: &[LogFile]) -> Vec<RunLogs> {
         let mut runs = group(files);
-        runs.extend(
-            files.iter().filter(|file| place(&file.path).is_none()).map(|file| store::logs(&file.path)),
-        );
+        // A database is one log; its runs have ids of their own.
+        let databases = files.iter().filter(|file| place(&file.path).is_none());
+        runs.extend(databases.map(|file| RunLogs::of_file(&file.path, InputKind::Database)));
         runs
     }
 
@@ -189,12 +189,8 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
 }
 
 fn run_logs(folder: &str, experiment: Option<&str>, run: &Run<'_>) -> RunLogs {
-    let input = |path: &str, kind, role: &str| RunInput {
-        path: path.to_owned(),
-        kind,
-        role: role.to_owned(),
-        segment: 0,
-    };
+    let input =
+        |path: &str, kind, role: &str| RunInput { role: role.to_owned(), ..RunInput::new(path, kind) };
     let document = |(path, key): &(&str, &str)| input(path, InputKind::Document, key);
     let states = |(_, key): &&(&str, &str)| tags::is_stating(key);
     let mut inputs: Vec<RunInput> = Vec::new();
@@ -204,14 +200,8 @@ fn run_logs(folder: &str, experiment: Option<&str>, run: &Run<'_>) -> RunLogs {
     inputs.extend(run.tags.iter().filter(states).map(document));
     inputs.extend(run.params.iter().map(document));
     inputs.extend(run.metrics.iter().map(|(path, key)| input(path, InputKind::Log, key)));
-    RunLogs {
-        identity: folder.to_owned(),
-        producer_id: Some(split(folder).1.to_owned()),
-        name: None,
-        project: None,
-        path: folder.to_owned(),
-        inputs,
-    }
+    let producer_id = Some(split(folder).1.to_owned());
+    RunLogs { producer_id, ..RunLogs::of_inputs(folder, inputs) }
 }
 
 /// `<time> <value> [<step> [<data set> <digest>]]`; the oldest versions wrote no step.

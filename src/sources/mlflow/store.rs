@@ -4,8 +4,8 @@
 //! that of their arrival.
 
 use super::super::parse::axis::hash_of;
-use super::super::parse::sqlite::{self, columns};
-use super::super::{InputKind, Log, Resume, RunInput, RunLogs, Sink, StartOver, Verdict};
+use super::super::parse::sqlite::{self, columns, has};
+use super::super::{Log, Resume, Sink, StartOver, Verdict};
 use super::{param, tags};
 use crate::records::{Point, Problem, RunFacts};
 use crate::sources::find::judge;
@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Rows read at a time.
-const PAGE_ROWS: usize = 20_000;
+/// Rows read at a time; with them all that is known of the runs.
+const PAGE_ROWS: usize = 100_000;
 
 /// How far a database was read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,28 +37,13 @@ pub(super) fn sniff(head: &[u8], file: &Path, scratch: &Path) -> Verdict {
         return judge::other("no database");
     }
     let known = sqlite::read(file, scratch, &mut |connection| {
-        let has =
-            |table, name: &str| anyhow::Ok(columns(connection, table)?.iter().any(|known| known == name));
-        Ok(has("runs", "run_uuid")? && has("metrics", "run_uuid")? && has("experiments", "name")?)
+        let knows = |table, name| anyhow::Ok(has(&columns(connection, table)?, name));
+        Ok(knows("runs", "run_uuid")? && knows("metrics", "run_uuid")? && knows("experiments", "name")?)
     });
     match known {
         Ok(true) => Verdict::Log { marks: String::new() },
         Ok(false) => judge::other("no tables of MLflow"),
         Err(error) => judge::other(&format!("{error:#}")),
-    }
-}
-
-/// A database is one log; its runs have ids of their own.
-pub(super) fn logs(path: &str) -> RunLogs {
-    let input =
-        RunInput { path: path.to_owned(), kind: InputKind::Database, role: String::new(), segment: 0 };
-    RunLogs {
-        identity: path.to_owned(),
-        producer_id: None,
-        name: None,
-        project: None,
-        path: path.to_owned(),
-        inputs: vec![input],
     }
 }
 
@@ -120,7 +105,7 @@ impl Page {
     fn read_runs(&mut self, connection: &Connection) -> anyhow::Result<()> {
         let known = columns(connection, "runs")?;
         let names = ["name", "user_id", "source_name", "source_version", "status", "start_time", "end_time"];
-        let wanted = names.map(|name| match known.iter().any(|column| column == name) {
+        let wanted = names.map(|name| match has(&known, name) {
             true => format!("r.{name}"),
             false => "null".to_string(),
         });
@@ -243,7 +228,7 @@ fn facts(row: &Row<'_>) -> rusqlite::Result<RunFacts> {
 /// The columns that [`point`] reads; older versions lack the last two.
 fn select(connection: &Connection) -> anyhow::Result<String> {
     let known = columns(connection, "metrics")?;
-    let or_zero = |name: &'static str| if known.iter().any(|column| column == name) { name } else { "0" };
+    let or_zero = |name: &'static str| if has(&known, name) { name } else { "0" };
     let (step, is_nan) = (or_zero("step"), or_zero("is_nan"));
     Ok(format!("select rowid, run_uuid, key, value, timestamp, {step}, {is_nan} from metrics"))
 }

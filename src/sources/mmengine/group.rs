@@ -1,5 +1,6 @@
 //! Which files of a work folder make a run.
 
+use crate::sources::parse::words::split;
 use crate::sources::{InputKind, LogFile, RunInput, RunLogs};
 use std::collections::BTreeMap;
 
@@ -41,11 +42,6 @@ pub fn file_of(path: &str) -> Option<File> {
 fn is_stamp(name: &str) -> bool {
     name.len() == 15
         && name.bytes().enumerate().all(|(at, c)| if at == 8 { c == b'_' } else { c.is_ascii_digit() })
-}
-
-/// Directory and last name of a path.
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// The work folder of a file and the stamp of its start.

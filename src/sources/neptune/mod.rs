@@ -110,15 +110,8 @@ fn run_logs<'p>(
     paths: impl Iterator<Item = &'p str>,
     kind: InputKind,
 ) -> RunLogs {
-    let input = |path: &str| RunInput { path: path.to_owned(), kind, role: String::new(), segment: 0 };
-    RunLogs {
-        identity: identity.to_owned(),
-        producer_id,
-        name: None,
-        project: None,
-        path: path.to_owned(),
-        inputs: paths.map(input).collect(),
-    }
+    let inputs = paths.map(|path| RunInput::new(path, kind)).collect();
+    RunLogs { identity: identity.to_owned(), producer_id, ..RunLogs::of_inputs(path, inputs) }
 }
 
 #[cfg(test)]

@@ -192,6 +192,15 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// The number, where it is one or a string that spells one.
+    pub fn number_like(&self) -> Option<f64> {
+        match self {
+            Json::Number(value, _) => Some(*value),
+            Json::String(text) => parse_number_like(text),
+            _ => None,
+        }
+    }
+
     /// The string, where it is one.
     pub fn as_str(&self) -> Option<&str> {
         match self {

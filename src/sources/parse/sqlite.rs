@@ -79,6 +79,11 @@ pub fn columns(connection: &Connection, table: &str) -> anyhow::Result<Vec<Strin
     Ok(names.collect::<Result<_, _>>()?)
 }
 
+/// Whether `name` is among the columns of a table.
+pub fn has(columns: &[String], name: &str) -> bool {
+    columns.iter().any(|column| column == name)
+}
+
 fn in_transaction<T>(
     connection: &Connection,
     query: &mut dyn FnMut(&Connection) -> anyhow::Result<T>,

@@ -1,6 +1,7 @@
 //! Which event files make up a run. A run is a directory; directories that hold only a part of the
 //! run above them (Keras' `train` and `validation`, `add_scalars`, `add_hparams`) are folded into it.
 
+use crate::sources::parse::words::split;
 use crate::sources::{InputKind, LogFile, RunInput, RunLogs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,14 +81,7 @@ fn directories(files: &[LogFile]) -> Directories<'_> {
 
 fn run_logs(path: &str, inputs: Vec<RunInput>) -> RunLogs {
     let path = if path.is_empty() { "." } else { path };
-    RunLogs {
-        identity: path.to_owned(),
-        producer_id: None,
-        name: Some(path.to_owned()),
-        project: None,
-        path: path.to_owned(),
-        inputs,
-    }
+    RunLogs { name: Some(path.to_owned()), ..RunLogs::of_inputs(path, inputs) }
 }
 
 /// The directory of the run that `path` belongs to, and the names its metrics have there.
@@ -201,11 +195,6 @@ fn parts(name: &str) -> Option<Parts> {
         }
     }
     None
-}
-
-/// Directory and last name of a path.
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 #[cfg(test)]

@@ -2,14 +2,15 @@
 //! directory itself). Config, summary and metadata are documents; history, system events and the
 //! console text are logs of lines.
 
+use super::problem;
 use super::records::{Reader, State, wall_time};
 use super::value::{Leaf, leaves};
-use super::{problem, split};
 use crate::records::{ConsoleLine, Point, RunFacts};
 use crate::sources::parse::json::{Fields, Json, flatten, parse_whole};
 use crate::sources::parse::lines::Lines;
 use crate::sources::parse::terminal::shown;
 use crate::sources::parse::window::Window;
+use crate::sources::parse::words::split;
 use crate::sources::parse::words::{filled, quoted};
 use crate::sources::parse::{axis, yaml};
 use crate::sources::{InputKind, Log, Resume, Sink};

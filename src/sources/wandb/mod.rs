@@ -12,6 +12,7 @@ use super::parse::frame::{self, Found, Frames, Header};
 use super::parse::window::Window;
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::Problem;
+use crate::sources::parse::words::split;
 use prost::Message;
 use records::{Reader, State};
 use std::collections::BTreeMap;
@@ -239,11 +240,6 @@ fn run_logs(folder: &str, run_id: String, mut starts: Vec<Start>) -> RunLogs {
         path,
         inputs: inputs.collect(),
     }
-}
-
-/// Directory and last name of a path.
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 #[cfg(test)]
