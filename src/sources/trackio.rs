@@ -4,9 +4,10 @@
 //! 0.24) the name of a run is its id. Trackio writes neither ends nor states.
 
 use super::find::judge;
+use super::parse::document::each_line;
 use super::parse::json::{Fields, Json, flatten, flatten_but, parse_whole, text_of};
 use super::parse::words::{join, split};
-use super::parse::{axis, lines::Lines, sqlite};
+use super::parse::{axis, sqlite};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};
 use crate::records::{Alert, Axis, Level, Point, Problem, RunFacts, Text, TimeMs};
 use rusqlite::types::ValueRef;
@@ -380,29 +381,21 @@ fn tell_row(json: &[u8], prefix: &str, step: i64, time: Option<TimeMs>, sink: &m
 
 /// Rows of an inbox: they appear in whole files, which go away once the database has them.
 fn read_inbox(log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
-    let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
     let mut state: State = serde_json::from_str(&from.state).unwrap_or_default();
-    let mut row_count = from.row_count;
-    while let Some(line) = lines.peek()?.filter(|line| line.ended) {
-        row_count += 1;
-        let record = parse_whole(line.bytes).and_then(|row| waiting(&row));
-        match record {
-            Some((record, config)) => {
-                sink.select_run(&record.run);
-                if state.runs.insert(record.run.clone(), 0).is_none() {
-                    tell_run(&record.name, config.as_bytes(), sink);
-                }
-                record.tell(&mut state, sink);
+    let take = &mut |line: &[u8], sink: &mut dyn Sink| match parse_whole(line).and_then(|row| waiting(&row)) {
+        Some((record, config)) => {
+            sink.select_run(&record.run);
+            if state.runs.insert(record.run.clone(), 0).is_none() {
+                tell_run(&record.name, config.as_bytes(), sink);
             }
-            None if line.bytes.trim_ascii().is_empty() => {}
-            None => {
-                let message = "no row of an inbox".to_string();
-                sink.problem(Problem { position: format!("line {row_count}"), message });
-            }
+            record.tell(&mut state, sink);
+            Ok(())
         }
-        lines.pass();
-    }
-    Ok(Resume { offset: lines.offset(), state: serde_json::to_string(&state)?, row_count })
+        None if line.trim_ascii().is_empty() => Ok(()),
+        None => Err("no row of an inbox".into()),
+    };
+    let (offset, row_count) = each_line(log, &from, sink, take)?;
+    Ok(Resume { offset, state: serde_json::to_string(&state)?, row_count })
 }
 
 /// A row that waits, and the configuration it brings.
