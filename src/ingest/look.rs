@@ -14,9 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Stands between the text of a verdict and the settings under which it was made.
-const SEAL: &str = " - under ";
-
 /// One look at a root: what is remembered of it, and which files were found to begin as they did.
 pub struct Look {
     /// Folder that all paths are relative to.
@@ -102,17 +99,6 @@ fn judged_under(settings: &discover::Settings<'_>) -> String {
     settings.sources.iter().map(|source| source.settings()).filter(|own| !own.is_empty()).collect()
 }
 
-/// A verdict's text with the settings under which it was made.
-fn sealed(text: &str, settings: &str) -> String {
-    if settings.is_empty() { text.to_string() } else { format!("{text}{SEAL}{settings}") }
-}
-
-/// The text of a verdict, if it was made under the same settings.
-fn unsealed<'t>(text: &'t str, settings: &str) -> Option<&'t str> {
-    let (text, under) = text.rsplit_once(SEAL).unwrap_or((text, ""));
-    (under == settings).then_some(text)
-}
-
 impl Look {
     /// Loads what is remembered.
     ///
@@ -144,10 +130,11 @@ impl Look {
         now_ms: i64,
     ) -> anyhow::Result<Discovery> {
         let mut discovery = discover::discover(walked, settings, self);
-        let new = discovery.judged.iter().filter(|judged| !judged.is_remembered).map(|judged| {
-            let record = verdict_record(judged);
-            VerdictRecord { text: sealed(&record.text, &self.settings), ..record }
-        });
+        let new = discovery
+            .judged
+            .iter()
+            .filter(|judged| !judged.is_remembered)
+            .map(|judged| verdict_record(judged, &self.settings));
         let verdicts: Vec<VerdictRecord> =
             new.filter(|verdict| self.verdicts.get(&verdict.path) != Some(verdict)).collect();
         let unreadable = verdicts.iter().filter(|verdict| verdict.text.starts_with(UNREADABLE));
@@ -178,8 +165,9 @@ impl discover::Memory for Look {
     /// That a file is a log holds while it grows, once its head was seen whole; that it is something
     /// else, while it is as it was.
     fn recall(&self, path: &str, stat: &discover::Stat) -> Option<Remembered> {
-        let known = self.verdicts.get(path).filter(|known| !known.text.starts_with(UNREADABLE))?;
-        let text = unsealed(&known.text, &self.settings)?.to_string();
+        let holds =
+            |known: &&VerdictRecord| known.settings == self.settings && !known.text.starts_with(UNREADABLE);
+        let known = self.verdicts.get(path).filter(holds)?;
         let same = known.size_bytes == stat.size_bytes && known.modified_ns == stat.modified_ns;
         let grown = || {
             let head_was_whole = known.size_bytes >= HEAD_BYTES as u64 && stat.size_bytes >= known.size_bytes;
@@ -190,14 +178,14 @@ impl discover::Memory for Look {
             known.source.is_some() && head_was_whole && self.known.at_path(path).is_none_or(unmoved)
         };
         let verdict = match &known.source {
-            Some(_) => Verdict::Log { marks: text },
-            None => Verdict::Other { reason: text },
+            Some(_) => Verdict::Log { marks: known.text.clone() },
+            None => Verdict::Other { reason: known.text.clone() },
         };
         (same || grown()).then(|| Remembered { source: known.source.clone(), verdict })
     }
 }
 
-fn verdict_record(judged: &discover::Judged) -> VerdictRecord {
+fn verdict_record(judged: &discover::Judged, settings: &str) -> VerdictRecord {
     let (source, text) = match &judged.verdict {
         Verdict::Log { marks } => (judged.source.map(str::to_string), marks.clone()),
         Verdict::Other { reason } => (None, reason.clone()),
@@ -210,5 +198,6 @@ fn verdict_record(judged: &discover::Judged) -> VerdictRecord {
         modified_ns: judged.stat.modified_ns,
         source,
         text,
+        settings: settings.to_string(),
     }
 }

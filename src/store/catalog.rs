@@ -80,6 +80,8 @@ pub struct VerdictRecord {
     pub source: Option<String>,
     /// The source's marks, or why it was left.
     pub text: String,
+    /// What of the project's settings it depended on; empty where nothing is set.
+    pub settings: String,
 }
 
 /// All that one commit changes. Applied whole or not at all.
@@ -261,7 +263,7 @@ create table problem (
     path text not null, position text not null, message text not null, unique (path, position, message));
 create table verdict (
     path text primary key, size_bytes integer not null, modified_ns integer not null, source text, text text not null,
-    seal integer not null) without rowid;
+    settings text not null, seal integer not null) without rowid;
 create table look (id integer primary key check (id = 1), seen blob not null, seal integer not null);
 ";
 
@@ -456,15 +458,16 @@ impl Catalog for SqliteCatalog {
     }
 
     fn verdicts(&self) -> anyhow::Result<BTreeMap<String, VerdictRecord>> {
-        let sql = "select path, size_bytes, modified_ns, source, text, seal from verdict";
+        let sql = "select path, size_bytes, modified_ns, source, text, settings, seal from verdict";
         let verdicts = self.rows(sql, [], |row| {
-            seal::check(row, 0, 5)?;
+            seal::check(row, 0, 6)?;
             Ok(VerdictRecord {
                 path: row.get(0)?,
                 size_bytes: row.get::<_, i64>(1)?.cast_unsigned(),
                 modified_ns: row.get(2)?,
                 source: row.get(3)?,
                 text: row.get(4)?,
+                settings: row.get(5)?,
             })
         })?;
         Ok(verdicts.into_iter().map(|verdict| (verdict.path.clone(), verdict)).collect())

@@ -199,10 +199,11 @@ fn commit_verdicts(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::
         transaction.prepare_cached("delete from verdict where path = ?1")?.execute([path])?;
     }
     let mut put =
-        transaction.prepare_cached("insert or replace into verdict values (?1, ?2, ?3, ?4, ?5, ?6)")?;
+        transaction.prepare_cached("insert or replace into verdict values (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
     for verdict in &changes.verdicts {
         let size_bytes = verdict.size_bytes.cast_signed();
-        let values = params![verdict.path, size_bytes, verdict.modified_ns, verdict.source, verdict.text];
+        let (path, source, text) = (&verdict.path, &verdict.source, &verdict.text);
+        let values = params![path, size_bytes, verdict.modified_ns, source, text, verdict.settings];
         seal::put(&mut put, values)?;
     }
     Ok(())
