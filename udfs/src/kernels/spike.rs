@@ -23,13 +23,20 @@ mod window;
 
 use super::diagnosis::limits::LossSpike;
 use super::diagnosis::{self, Level};
-use episode::Episode;
+use episode::{Echo, Episode};
 use range::RunningRange;
 use serde::{Deserialize, Serialize};
-use window::{Residuals, Window};
+use window::Window;
 
 /// Accepted rows from which on a row is judged.
-const MIN_WINDOW: usize = 12;
+const MIN_WINDOW: u64 = 20;
+/// Rows that hard batches may make up together.
+const FEW_ROWS: u64 = 3;
+/// Rows within which single rows recur, and how many of them are enough.
+const RECUR_ROWS: u64 = 256;
+const RECUR: usize = 1;
+/// How much higher than before a rise of few rows must be, to be more than that.
+const FAR: f64 = 2.5;
 /// Finite rows a run must have before an event is reported.
 const MIN_ROWS: u64 = 20;
 /// Share of the baseline below which a spread does not count; of the level, where there is none.
@@ -63,6 +70,11 @@ pub struct SpikeEvent {
 }
 
 impl SpikeEvent {
+    /// The row that opened it, and its height.
+    fn place(&self) -> (u64, f64) {
+        (self.first_row, self.peak - self.baseline)
+    }
+
     /// As a finding is made of it.
     pub fn episode(&self) -> diagnosis::Episode {
         diagnosis::Episode {
@@ -78,15 +90,34 @@ impl SpikeEvent {
     }
 }
 
+/// Spikes that are no more than what recurs are [`Level::Info`]: those of few rows near which single rows
+/// rise as high, again and again (a second mode, from mixed-up or hard batches).
+///
+/// `spikes` are those of one curve, in order.
+pub fn settle(spikes: &mut [SpikeEvent]) {
+    let singles: Vec<(u64, f64)> =
+        spikes.iter().filter(|spike| spike.rows == 1).map(SpikeEvent::place).collect();
+    for spike in spikes.iter_mut().filter(|spike| spike.level == Level::Warn && spike.rows <= FEW_ROWS) {
+        let (row, rise) = spike.place();
+        let is_alike = |(other, height): &&(u64, f64)| {
+            *other != row && other.abs_diff(row) <= RECUR_ROWS && (0.6..1.7).contains(&(height / rise))
+        };
+        if singles.iter().filter(is_alike).count() >= RECUR {
+            spike.level = Level::Info;
+        }
+    }
+}
+
 /// Streaming detector of loss spikes; state is about 5 KB and bounded.
 ///
-/// With `m` the median of the window and `s` the largest of 1.4826 times the median residual from
-/// the line through the medians of the window's halves, the upper 2.5 % residual over 2.2, and 0.2 % of
-/// the level, a row's score is `(x - m) / s`. An episode opens above 5.5 when the rise is also over 9 %
-/// of `max(|m|, 0.15 R)`; `R` is the distance between the median of the first 5 % of the rows so far (at
-/// least 5, at most 256) and the best median of 5. It closes when the newest 3 rows, or all since it
-/// opened, are below the limit. One that lasts over `max(30 rows, 6 % of the rows so far)` is no spike: it is
-/// dropped and the window refilled with the newest 20 rows.
+/// `m` is the median of the last 48 accepted rows. A row's distance is that from the `m` before it; `s` is
+/// the largest of 1.4826 times the median distance (from their middle) of the last 256 accepted rows, their
+/// upper 2.5 % over 2.2, and 0.2 % of the level. A row's score is `(x - m) / s`. An episode opens above 5.5 when
+/// the rise is also over 9 % of `max(|m|, 0.15 R)`; `R` is the distance between the median of the first 5 % of the
+/// rows so far (at least 5, at most 256) and the best median of 5. It closes when the newest 3 rows, or all
+/// since it opened, are below the limit; what is still up then and comes down is part of it. One that lasts
+/// over `max(30 rows, 6 % of the rows so far)` is no spike: it is dropped and the level is that of the newest 20
+/// rows.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SpikeDetector {
     limits: LossSpike,
@@ -97,6 +128,8 @@ pub struct SpikeDetector {
     window: Window,
     range: RunningRange,
     episode: Option<Episode>,
+    /// What is left of the last episode.
+    echo: Option<Echo>,
     /// Events not yet returned: those that closed before the run had [`MIN_ROWS`] rows.
     completed: Vec<SpikeEvent>,
 }
@@ -131,11 +164,11 @@ impl SpikeDetector {
         if let Some(episode) = &self.episode {
             return Some(episode.score(value));
         }
-        if self.window.len() < MIN_WINDOW {
+        if self.window.rows() < MIN_WINDOW {
             return None;
         }
         let baseline = self.window.baseline();
-        let spread = self.spread(&self.window.residuals(), baseline);
+        let spread = self.spread(baseline);
         (spread > 0.0).then(|| (value - baseline) / spread)
     }
 
@@ -169,6 +202,10 @@ impl SpikeDetector {
 
     /// Opens an episode with the row or accepts it into the window.
     fn judge(&mut self, step: i64, value: f64) {
+        if self.echo.as_mut().is_some_and(|echo| echo.goes_on(value)) {
+            return;
+        }
+        self.echo = None;
         match self.opens(step, value) {
             Some(episode) => self.episode = Some(episode),
             None => self.window.accept(value),
@@ -176,7 +213,7 @@ impl SpikeDetector {
     }
 
     fn opens(&self, step: i64, value: f64) -> Option<Episode> {
-        if self.window.len() < MIN_WINDOW {
+        if self.window.rows() < MIN_WINDOW {
             return None;
         }
         let baseline = self.window.baseline();
@@ -186,26 +223,35 @@ impl SpikeDetector {
         if level <= 0.0 || rise <= self.limits.rise * level {
             return None;
         }
-        let residuals = self.window.residuals();
-        if residuals.surely_spread(rise / self.limits.score) {
+        if self.window.surely_spread(rise / self.limits.score) {
             return None;
         }
-        let spread = self.spread(&residuals, baseline);
+        let spread = self.spread(baseline);
         (rise > self.limits.score * spread)
             .then(|| Episode::open(step, value, self.rows, [baseline, spread, level]))
     }
 
     /// Feeds the open episode, and ends it when it is back or has lasted too long.
     fn go_on(&mut self, step: i64, value: f64) {
-        let Some(episode) = &mut self.episode else { return };
+        let Some(mut episode) = self.episode.take() else { return };
         episode.push(step, value, self.rows);
         let run = self.planned_rows.unwrap_or(self.rows + 1) as f64;
         if episode.is_back() {
-            self.completed.push(episode.event(&self.limits));
-            self.episode = None;
+            let mut event = episode.event(&self.limits);
+            // Batches that are hard now and then are what rows of this run are like, also when two of them
+            // follow each other.
+            if event.rows <= FEW_ROWS && event.peak - event.baseline <= FAR * self.window.usual_extreme() {
+                event.level = Level::Info;
+            }
+            if event.level == Level::Info {
+                self.window.learn(event.peak - event.baseline);
+            }
+            self.echo = Some(episode.echo(&self.limits));
+            self.completed.push(event);
         } else if episode.rows() as f64 > self.limits.max_rows.max(self.limits.max_share * run) {
-            self.window = Window::of(episode.newest());
-            self.episode = None;
+            self.window.refill(episode.newest());
+        } else {
+            self.episode = Some(episode);
         }
     }
 
@@ -213,9 +259,9 @@ impl SpikeDetector {
         baseline.abs().max(LEVEL_FLOOR * self.range.get())
     }
 
-    /// Robust standard deviation of the window around its own drift.
-    fn spread(&self, residuals: &Residuals, baseline: f64) -> f64 {
-        let spread = residuals.spread().max(SPREAD_FLOOR * baseline.abs());
+    /// Robust standard deviation of the rows around the level before them.
+    fn spread(&self, baseline: f64) -> f64 {
+        let spread = self.window.spread().max(SPREAD_FLOOR * baseline.abs());
         if spread > 0.0 { spread } else { SPREAD_FLOOR * self.level(baseline) }
     }
 }

@@ -8,7 +8,7 @@ use super::run::Role;
 use super::schedule::Schedule;
 use super::throughput::Drops;
 use super::trace::Trace;
-use crate::kernels::spike::{SpikeDetector, SpikeEvent};
+use crate::kernels::spike::{self, SpikeDetector, SpikeEvent};
 use serde::{Deserialize, Serialize};
 
 /// Spikes kept of one curve.
@@ -124,7 +124,9 @@ impl Watch {
     pub fn spikes(&self) -> Vec<Episode> {
         match &self.rules {
             Rules::Loss { detector, spikes, .. } => {
-                spikes.iter().cloned().chain(detector.finish()).map(|spike| spike.episode()).collect()
+                let mut spikes: Vec<SpikeEvent> = spikes.iter().cloned().chain(detector.finish()).collect();
+                spike::settle(&mut spikes);
+                spikes.iter().map(SpikeEvent::episode).collect()
             }
             _ => Vec::new(),
         }

@@ -12,6 +12,30 @@ const CALM_ROWS: u64 = 3;
 /// Newest rows that refill the window after an episode that did not come back.
 const REFILL: usize = 20;
 
+/// Rows an echo may last.
+const ECHO_ROWS: u64 = 60;
+
+/// Rows behind an episode that are near its level, but not quite back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Echo {
+    /// Value below which a row is back.
+    calm: f64,
+    /// Rise that makes a new episode.
+    rise: f64,
+    lowest: f64,
+    rows: u64,
+}
+
+impl Echo {
+    /// Takes a row; whether it still belongs to the episode: it is not back, and no new rise.
+    pub(super) fn goes_on(&mut self, value: f64) -> bool {
+        self.rows += 1;
+        let is_new = value - self.lowest > self.rise;
+        self.lowest = self.lowest.min(value);
+        value > self.calm && !is_new && self.rows <= ECHO_ROWS
+    }
+}
+
 /// An open rise. Baseline, spread and level are those of the row that opened it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Episode {
@@ -88,6 +112,13 @@ impl Episode {
     /// Whether the newest 3 rows, or all since the opening one, are below the limit.
     pub(super) fn is_back(&self) -> bool {
         self.calm >= CALM_ROWS.min(self.length - 1).max(1)
+    }
+
+    /// What is left of it when it is back.
+    pub(super) fn echo(&self, limits: &LossSpike) -> Echo {
+        let rise = (limits.score * self.spread).max(limits.rise * self.level);
+        let lowest = self.newest.iter().rev().take(CALM_ROWS as usize).copied().fold(f64::INFINITY, f64::min);
+        Echo { calm: self.baseline + rise, rise, lowest, rows: 0 }
     }
 
     pub(super) fn score(&self, value: f64) -> f64 {

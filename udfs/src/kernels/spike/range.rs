@@ -1,7 +1,6 @@
 //! How far a run has come down.
 
 use super::super::{greater, lesser};
-use super::window::median_of_sorted;
 use serde::{Deserialize, Serialize};
 
 /// Rows of the head of a run that are kept for its range.
@@ -50,6 +49,16 @@ impl RunningRange {
             return 0.0;
         }
         (median_of_sorted(&self.first) - self.best).abs()
+    }
+}
+
+/// Median of values in ascending order; NaN of none.
+fn median_of_sorted(values: &[f64]) -> f64 {
+    let middle = values.len() / 2;
+    match (values.get(middle.wrapping_sub(1)), values.get(middle)) {
+        (Some(lower), Some(upper)) if values.len().is_multiple_of(2) => lower + (upper - lower) / 2.0,
+        (_, Some(upper)) => *upper,
+        (_, None) => f64::NAN,
     }
 }
 
