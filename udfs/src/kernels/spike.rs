@@ -31,7 +31,7 @@ use window::Window;
 /// Accepted rows from which on a row is judged.
 const MIN_WINDOW: u64 = 20;
 /// Rows that hard batches may make up together.
-const FEW_ROWS: u64 = 3;
+const FEW_ROWS: u64 = 4;
 /// Rows within which single rows recur, and how many of them are enough.
 const RECUR_ROWS: u64 = 256;
 const RECUR: usize = 1;

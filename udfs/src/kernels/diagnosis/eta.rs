@@ -11,9 +11,9 @@ const BLOCKS: usize = 10;
 /// Gap, in times of the median, that is downtime where a run was resumed.
 const DOWNTIME: f64 = 20.0;
 /// Half of the 80 % interval, in standard errors of the mean, with room for what is not random.
-const WIDTH: f64 = 2.2;
+const WIDTH: f64 = 3.5;
 /// Share of the ETA that is never certain.
-const FLOOR: f64 = 0.01;
+const FLOOR: f64 = 0.015;
 
 /// How fast a run goes, and when it will end.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -14,10 +14,13 @@ const MIN_POINTS: usize = 12;
 /// Share of the planned run that must be over.
 const MIN_PROGRESS: f64 = 0.02;
 /// Ends of the 80 % interval below and above the extrapolation, in units of the error's scale, and its
-/// middle: quantiles of split-conformal errors (Lei et al. 2018) on runs that are not used elsewhere.
-const LOW: f64 = 3.7;
-const MIDDLE: f64 = 1.0;
-const HIGH: f64 = 0.44;
+/// middle: quantiles of split-conformal errors (Lei et al. 2018) on the tuning seeds of the labelled runs,
+/// wider below, because a learning rate that anneals pushes a loss below every power law.
+const LOW: f64 = 2.5;
+const MIDDLE: f64 = 0.1;
+const HIGH: f64 = 1.0;
+/// Share of its newest level that a loss which is always above 0 keeps at least.
+const LEFT: f64 = 0.1;
 
 /// Offsets and exponents of the power laws, time constants of the exponentials.
 const OFFSETS: [f64; 5] = [0.0, 0.003, 0.01, 0.03, 0.08];
@@ -94,13 +97,20 @@ impl Forecast {
             + (0.3 * curve.noise()).powi(2))
         .sqrt();
         let best = blocks.iter().map(|block| block.value).fold(f64::INFINITY, f64::min);
+        let least = least(&blocks);
         Some(Self {
-            point: (mean - MIDDLE * error).min(best),
-            low: mean - LOW * error,
-            high: mean + HIGH * error,
+            point: (mean - MIDDLE * error).min(best).max(least),
+            low: (mean - LOW * error).max(if least > 0.0 { 0.0 } else { least }),
+            high: (mean + HIGH * error).max(least),
             stay,
         })
     }
+}
+
+/// The least a curve is expected to come down to.
+fn least(blocks: &[Block]) -> f64 {
+    let is_positive = blocks.iter().all(|block| block.value > 0.0);
+    blocks.last().filter(|_| is_positive).map_or(f64::NEG_INFINITY, |newest| LEFT * newest.value)
 }
 
 /// Medians of blocks whose edges are spaced geometrically.
@@ -144,7 +154,7 @@ impl Fit {
         let gain = if moment > 0.0 { (product / moment).max(0.0) } else { 0.0 };
         let squares = mean(&|block| (block.value - mean_y - gain * (shape.at(block.share) - mean_x)).powi(2));
         let newest = blocks.last()?;
-        let end = newest.value + gain * (shape.at(1.0) - shape.at(newest.share));
+        let end = (newest.value + gain * (shape.at(1.0) - shape.at(newest.share))).max(least(blocks));
         (end.is_finite() && squares.is_finite()).then_some(Self { end, squares })
     }
 }

@@ -27,6 +27,10 @@ const MAX_SHARE: f64 = 0.06;
 const REFILL: usize = 20;
 /// Episodes kept of one curve.
 const MAX_EPISODES: usize = 1_000;
+/// Norm, in times of the one at which it has vanished, at which it is falling.
+const FALLEN: f64 = 30.0;
+/// Points before the fall that tell from which level.
+const BEFORE: usize = 20;
 /// A norm that is not there.
 const NOTHING: f64 = 1e-12;
 
@@ -278,8 +282,7 @@ impl Vanishing {
             return;
         }
         let outline = trace.outline();
-        let high = outline.values.iter().rposition(|&value| value >= self.limits.onset_share * self.early);
-        let onset = high.map_or(0, |high| high + 1).min(outline.len() - 1);
+        let onset = self.onset(&outline.values);
         self.low_rows = 0;
         self.open = Some(Episode {
             level: Level::Error,
@@ -291,6 +294,17 @@ impl Vanishing {
             score: self.early / now.max(NOTHING),
             rows: ((outline.len() - onset) as f64 * outline.rows_per_point()).round() as u64,
         });
+    }
+
+    /// The point behind the last that was near the level from which the norm fell: that of the rows before
+    /// it was a few percent of the early one.
+    fn onset(&self, norms: &[f64]) -> usize {
+        let last_above =
+            |limit: f64| norms.iter().rposition(|&norm| norm >= limit).map_or(0, |last| last + 1);
+        let fallen = last_above(FALLEN * self.limits.share * self.early);
+        let level = median(&norms[fallen.saturating_sub(BEFORE)..fallen]);
+        let onset = if level.is_nan() { fallen } else { last_above(self.limits.onset_share * level) };
+        onset.min(norms.len() - 1)
     }
 
     /// The stretches so far; one that is open has no end.

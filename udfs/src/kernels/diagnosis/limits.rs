@@ -93,10 +93,14 @@ limits! {
         gain = 0.0095,
         /// The same with its standard error.
         sure_gain = 0.02,
+        /// The same of a validation metric, of which there are few points.
+        sure_validation_gain = 0.01,
         /// Loss over the window, as a share of the level, that is more than none.
         loss = 0.05,
         /// Share of its peak below which the learning rate has decayed, and a plateau is to be expected.
         decayed_lr = 0.05,
+        /// Share of its peak from which a learning rate is high: a loss that rests then rests for another reason.
+        high_lr = 0.5,
     }
 }
 
@@ -151,7 +155,7 @@ limits! {
         floor = 1e-7,
         /// Rows it must last.
         rows = 8.0,
-        /// Share of its early level at which the fall began.
+        /// Share of the level before it at which the fall began, and at which it is over.
         onset_share = 0.4,
     }
 }
@@ -211,6 +215,13 @@ limits! {
         entropy = 0.22,
         /// Length, as a share of its early level.
         length = 0.40,
+    }
+}
+
+impl Plateau {
+    /// Those of a validation metric.
+    pub fn of_validation(&self) -> Self {
+        Self { min_rows: self.min_validation_points, sure_gain: self.sure_validation_gain, ..self.clone() }
     }
 }
 

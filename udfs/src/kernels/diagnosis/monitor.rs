@@ -2,7 +2,7 @@
 
 use super::divergence::divergence;
 use super::finding::{Episode, Finding, Hit, Kind, Level};
-use super::limits::Limits;
+use super::limits::{Limits, Plateau};
 use super::memory::leak;
 use super::outline::Outline;
 use super::overfitting::overfitting;
@@ -134,9 +134,9 @@ impl<'a> Judgement<'a> {
         schedules.any(|schedule| schedule.is_warming_up(step))
     }
 
-    /// Share of its peak that the learning rate has.
-    pub fn lr_share(&self) -> Option<f64> {
-        self.run.curves.iter().find_map(Watch::schedule).and_then(|schedule| schedule.share_of_peak())
+    /// The course of the learning rate.
+    pub fn lr(&self) -> Option<&Outline> {
+        self.curves(Role::Lr).map(|(_, lr)| lr).find(|lr| !lr.is_empty())
     }
 
     /// Whether a rise at `step` is what a restart of the learning rate brings.
@@ -219,15 +219,18 @@ impl<'a> Judgement<'a> {
         if !divergences.is_empty() {
             return Vec::new();
         }
-        let limits = &self.limits.plateau;
-        let rule = |least: f64| move |curve: &Outline| plateau(curve, self.lr_share(), least, limits);
-        let find = |(place, curve), least| self.lasting(Kind::Plateau, place, curve, rule(least));
-        let found: Vec<Finding> =
-            self.losses().into_iter().filter_map(|curve| find(curve, limits.min_rows)).collect();
+        let find = |(place, curve): (usize, &Outline), limits: &Plateau| {
+            self.lasting(Kind::Plateau, place, curve, |curve| plateau(curve, self.lr(), limits))
+        };
+        // A part of the loss that never moved, such as a penalty, rests by nature.
+        let moves = |(at, (_, curve)): &(usize, (usize, &Outline))| *at == 0 || curve.has_moved();
+        let losses = self.losses().into_iter().enumerate().filter(moves);
+        let found: Vec<Finding> = losses.filter_map(|(_, curve)| find(curve, &self.limits.plateau)).collect();
         if !found.is_empty() || self.has(Role::Reward) {
             return once(found);
         }
-        self.curves(Role::ValLoss).filter_map(|curve| find(curve, limits.min_validation_points)).collect()
+        let of_validation = self.limits.plateau.of_validation();
+        self.curves(Role::ValLoss).filter_map(|curve| find(curve, &of_validation)).collect()
     }
 
     fn gradients(&self, findings: &[Finding]) -> Vec<Finding> {

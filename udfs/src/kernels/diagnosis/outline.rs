@@ -8,6 +8,9 @@ const HEAD: f64 = 0.05;
 /// Share of its range below which the level of a metric does not count.
 const LEVEL_FLOOR: f64 = 0.1;
 
+/// Share of its level that a curve comes down at least, if it moves at all.
+const MOVED: f64 = 0.05;
+
 /// A curve of at most 2,048 points: rows, or blocks of them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outline {
@@ -72,6 +75,11 @@ impl Outline {
         if best.is_finite() { (median(head) - best).abs() } else { 0.0 }
     }
 
+    /// Whether it came down by more than a twentieth of its level.
+    pub fn has_moved(&self) -> bool {
+        self.values.last().is_some_and(|now| self.range() > MOVED * now.abs())
+    }
+
     /// What a change from `value` is measured against: `max(|value|, 0.1 R)`.
     pub fn scale(&self, value: f64) -> f64 {
         value.abs().max(LEVEL_FLOOR * self.range())
@@ -117,6 +125,13 @@ impl Outline {
             value: self.values[at],
             change: self.changes[at],
         }
+    }
+
+    /// The value at a step as a share of the highest up to there; none of a curve that is not above 0.
+    pub fn share_of_peak(&self, step: i64) -> Option<f64> {
+        let place = self.place(step)?;
+        let peak = self.values[..=place].iter().copied().fold(0.0, f64::max);
+        (peak > 0.0).then(|| self.values[place] / peak)
     }
 
     /// The place of the last point up to a step; none where it begins later.

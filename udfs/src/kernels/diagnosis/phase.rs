@@ -209,7 +209,7 @@ impl<'a> Look<'a> {
             step,
             progress: course.run.facts().planned_steps.map(|_| done),
             rate: rate(&loss, SPAN * course.length()),
-            lr_share: course.lr.as_ref().and_then(until).as_ref().and_then(share_of_peak),
+            lr_share: course.lr.as_ref().and_then(|lr| lr.share_of_peak(step)),
             loss,
             course,
         })
@@ -300,7 +300,7 @@ impl<'a> Look<'a> {
             None => self.loss.rows as f64 >= PLATEAU_ROWS,
         };
         let limits = &self.course.limits.plateau;
-        let flat = is_time.then(|| plateau(&self.loss, self.lr_share, limits.min_rows, limits)).flatten()?;
+        let flat = is_time.then(|| plateau(&self.loss, self.course.lr.as_ref(), limits)).flatten()?;
         Some(format!("gain {:.1} % in the newest 30 %, flat since step {}", 100.0 * flat.score, flat.step))
     }
 
@@ -329,12 +329,6 @@ impl<'a> Look<'a> {
     fn newest_span(&self, step: i64, span: f64) -> usize {
         self.loss.place(step.saturating_sub(span as i64)).map_or(0, |place| place + 1)
     }
-}
-
-/// The newest value of a learning rate as a share of its highest.
-fn share_of_peak(lr: &Outline) -> Option<f64> {
-    let peak = lr.values.iter().copied().fold(0.0, f64::max);
-    lr.values.last().filter(|_| peak > 0.0).map(|rate| rate / peak)
 }
 
 /// Share of the level gained from one span of so many steps to the next, by the newest two; where only

@@ -34,9 +34,11 @@ impl Gain {
         let level = median(&blocks);
         let scale = loss.scale(level);
         let over = (blocks.len() - 1) as f64 / scale;
+        // The error of a line through few blocks is itself uncertain.
+        let few = 1.0 + 4.0 / (blocks.len().saturating_sub(2).max(1)) as f64;
         let gain = Self {
             gain: -theil_sen(&blocks) * over,
-            standard_error: line.slope_se * over,
+            standard_error: few * line.slope_se * over,
             level,
             points: window.len(),
         };
@@ -50,23 +52,42 @@ impl Gain {
     }
 }
 
-/// Whether a loss stands still at the end of what is there. `lr_share` is the learning rate as a share of
-/// its peak, where it is known; `min_rows` what the curve must have.
-pub fn plateau(loss: &Outline, lr_share: Option<f64>, min_rows: f64, limits: &Plateau) -> Option<Hit> {
-    if (loss.len() as f64) < min_rows {
+/// Whether a loss stands still at the end of what is there. `lr` is the learning rate, where it is known.
+///
+/// Where the learning rate has decayed a loss is expected to rest, unless it did so long before.
+pub fn plateau(loss: &Outline, lr: Option<&Outline>, limits: &Plateau) -> Option<Hit> {
+    if (loss.len() as f64) < limits.min_rows {
         return None;
     }
     let gain = Gain::of(loss, limits.window).filter(|gain| gain.is_none(limits))?;
     let onset = onset(loss, &gain);
-    let has_decayed = lr_share.is_some_and(|share| share < limits.decayed_lr);
+    let rested_before = |lr: &Outline| {
+        let before = plateau(&before_decay(loss, lr, limits), None, limits)?;
+        let gained = (before.value - gain.level) / loss.scale(gain.level);
+        (gained <= limits.sure_gain).then_some(before)
+    };
+    let decayed = lr.filter(|lr| loss.steps.last().is_some_and(|&step| has_decayed(lr, step, limits)));
+    let is_expected = decayed.is_some_and(|lr| rested_before(lr).is_none());
     Some(Hit {
-        level: if has_decayed { Level::Info } else { Level::Warn },
+        level: if is_expected { Level::Info } else { Level::Warn },
         step: loss.steps[onset],
         value: gain.level,
         baseline: loss.values[onset],
         score: gain.gain,
         rows: ((loss.len() - onset) as f64 * loss.rows_per_point()).round() as u64,
     })
+}
+
+fn has_decayed(lr: &Outline, step: i64, limits: &Plateau) -> bool {
+    lr.share_of_peak(step).is_some_and(|share| share < limits.decayed_lr)
+}
+
+/// The loss as long as the learning rate was high.
+fn before_decay(loss: &Outline, lr: &Outline, limits: &Plateau) -> Outline {
+    let peak = lr.values.iter().copied().fold(0.0, f64::max);
+    let high = lr.values.iter().rposition(|&rate| rate >= limits.high_lr * peak);
+    let points = high.and_then(|high| loss.place(lr.steps[high])).map_or(0, |place| place + 1);
+    loss.prefix(points)
 }
 
 /// The last point at which the curve was clearly above its final level.

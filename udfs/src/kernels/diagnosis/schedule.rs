@@ -14,7 +14,6 @@ const MAX_RISES: usize = 256;
 pub struct Schedule {
     first: Option<(i64, f64)>,
     last: Option<(i64, f64)>,
-    peak: f64,
     /// Last step of the first ascent.
     first_peak_step: i64,
     is_ascending: bool,
@@ -40,14 +39,7 @@ impl Schedule {
         if self.is_ascending {
             self.first_peak_step = step;
         }
-        self.peak = self.peak.max(rate);
         self.last = Some((step, rate));
-    }
-
-    /// The newest rate as a share of the highest; none where there is none.
-    pub fn share_of_peak(&self) -> Option<f64> {
-        let (_, rate) = self.last?;
-        (self.peak > 0.0).then_some(rate / self.peak)
     }
 
     /// Steps at which it was restarted, in a run that ends at `last_step`.
