@@ -1,0 +1,239 @@
+//! How well runs are diagnosed: a labelled set that no rule was made for, and its scores.
+//!
+//! `cargo bench -- diagnosis` prints the tables. Each seed is one run; every second one is healthy.
+//! `RUNQ_BENCH_SEEDS=0..2800` takes other seeds than [`UNSEEN`]: rules are tuned on [`TUNING`] only.
+//! `RUNQ_BENCH_DUMP=17` prints the run of a seed as JSON lines instead, its labels on stderr.
+
+mod curves;
+mod faults;
+mod jobs;
+mod oddities;
+mod plain;
+mod score;
+
+use crate::random::Random;
+use curves::{Course, Family, Track, mean};
+use faults::Label;
+use runq_udfs::kernels::diagnosis::{Kind, Role, Run};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Seeds that rules may be tuned on.
+pub const TUNING: Range<u64> = 0..100_000;
+
+/// Seeds that no rule was ever tuned on: these decide.
+pub const UNSEEN: Range<u64> = 1_000_000..1_002_800;
+
+/// A run and what is known about it because it was made so.
+pub struct Labelled {
+    /// The number it was made from.
+    pub seed: u64,
+    /// What is trained.
+    pub family: Family,
+    /// The log.
+    pub run: Run,
+    /// The log if nobody had stopped the run before its planned end.
+    pub full: Run,
+    /// The step at which it is to end, whether the log says so or not.
+    pub planned: i64,
+    /// What went wrong; empty for a healthy run.
+    pub truth: Vec<Label>,
+    /// Kinds nobody can decide on for this run.
+    pub undecided: Vec<Kind>,
+    /// The noise-free metric that the run is for, the lower the better, for each row of `full`;
+    /// empty where there is none.
+    pub goal: Vec<f64>,
+    /// Steps of `goal`.
+    pub goal_steps: Vec<i64>,
+    /// Seconds without downtime since the start, for each row of `full`.
+    pub active_s: Vec<f64>,
+}
+
+impl Labelled {
+    /// Whether nothing went wrong.
+    pub fn is_healthy(&self) -> bool {
+        self.truth.is_empty()
+    }
+
+    /// Whether a loss of it says nothing by resting: rivals, a penalty that is constant.
+    fn rests_by_nature(&self) -> bool {
+        self.family == Family::Gan || self.run.curves.iter().any(|curve| curve.key == "loss_penalty")
+    }
+}
+
+/// The run of a seed. Every second one is healthy, the others have the fourteen kinds in turn.
+pub fn labelled(seed: u64) -> Labelled {
+    let wanted = (seed % 2 == 1).then(|| Kind::ALL[(seed / 2 % 14) as usize]);
+    let mut random = Random(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x5bd1_e995);
+    let mut tries = (0..60).map(|_| attempt(wanted, seed, &mut random));
+    let mut last = None;
+    // Runs that nobody can decide on are left out as long as that can be helped.
+    let clear = tries.find_map(|made| match made {
+        Some(made) if made.undecided.is_empty() || made.rests_by_nature() => Some(made),
+        made => {
+            last = made.or(last.take());
+            None
+        }
+    });
+    clear.or(last).expect("one of many tries works")
+}
+
+/// Makes a run; none where the fault would not be seen, or another one came with it.
+fn attempt(wanted: Option<Kind>, seed: u64, random: &mut Random) -> Option<Labelled> {
+    let mut course = jobs::job(wanted, random);
+    oddities::add(&mut course, wanted, random);
+    let all = course.rows();
+    let needed = wanted.map_or(3.min(all), jobs::rows_needed);
+    let rows = if random.chance(0.55) {
+        all
+    } else {
+        ((random.between(0.25, 1.0) * all as f64) as usize).max(needed)
+    };
+    let truth = match wanted {
+        Some(kind) => faults::inject(kind, &mut course, rows, random),
+        None => Vec::new(),
+    };
+    if wanted.is_some() && truth.is_empty() {
+        return None;
+    }
+    let flat = flatness(&course, rows, &truth);
+    let has_plateau = truth.iter().any(|label| label.kind == Kind::Plateau);
+    if has_plateau != (flat == Flat::Yes)
+        && !truth.iter().any(|label| label.may_also.contains(&Kind::Plateau))
+    {
+        return None;
+    }
+    let mut undecided = Vec::new();
+    if flat == Flat::Undecided {
+        undecided.push(Kind::Plateau);
+    }
+    if !truth.iter().any(|label| matches!(label.kind, Kind::Overfitting | Kind::Divergence))
+        && has_turned(&course, rows)
+    {
+        undecided.push(Kind::Overfitting);
+    }
+    Some(finish(course, rows, seed, truth, undecided))
+}
+
+fn finish(course: Course, rows: usize, seed: u64, truth: Vec<Label>, undecided: Vec<Kind>) -> Labelled {
+    let goal =
+        |role: Role| course.tracks.iter().find(|track| track.role == role).map(|track| track.clean.clone());
+    let reward = || goal(Role::Reward).map(|reward| reward.iter().map(|reward| -reward).collect());
+    let goal = match course.family {
+        Family::Gan => None,
+        Family::Rl => reward(),
+        _ => goal(Role::ValLoss).or_else(|| goal(Role::Loss)),
+    };
+    Labelled {
+        seed,
+        family: course.family,
+        run: course.log(rows),
+        full: course.log(course.rows()),
+        planned: course.planned,
+        truth,
+        undecided,
+        goal: goal.unwrap_or_default(),
+        active_s: course.active_s(),
+        goal_steps: course.steps,
+    }
+}
+
+/// Whether a run still gains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Flat {
+    Yes,
+    No,
+    Undecided,
+}
+
+/// Whether the noise-free losses still gain over the last 30 % of the rows: 2 % of the scale and more
+/// is a gain, less than 0.5 % is none, and between them nobody decides. A loss that comes to rest
+/// because its learning rate did is no plateau.
+fn flatness(course: &Course, rows: usize, truth: &[Label]) -> Flat {
+    // A policy's loss is no measure of it, and two losses that fight rest at a level.
+    match course.family {
+        Family::Rl => return Flat::No,
+        Family::Gan => return Flat::Undecided,
+        _ => {}
+    }
+    if truth.iter().any(|label| label.kind == Kind::Divergence) {
+        return Flat::No;
+    }
+    // A loss that is NaN from a row on is judged by what is there.
+    let is_nan = truth.iter().find(|label| label.kind == Kind::Nan && label.is_fatal);
+    let rows = is_nan.map_or(rows, |label| course.steps.partition_point(|step| *step < label.onset_step));
+    let peak = course.lr[..rows].iter().copied().fold(0.0, f64::max);
+    let is_rested = rows > 0 && course.lr[rows - 1] < 0.05 * peak;
+    if rows < 45 || (is_rested && course.tracks.iter().any(|track| track.role == Role::Lr)) {
+        return Flat::No;
+    }
+    let gains = |role: Role| {
+        let of_role = course.tracks.iter().filter(move |track| track.role == role);
+        of_role.map(|track| gain(track, rows)).collect::<Vec<f64>>()
+    };
+    let (losses, vals) = (gains(Role::Loss), gains(Role::ValLoss));
+    match (losses[0], is_rested) {
+        (gain, false) if gain.abs() < 0.005 && course.noise.standard_error(rows * 3 / 10) < 0.003 => {
+            Flat::Yes
+        }
+        // An auxiliary loss or a validation loss may rest while the loss gains; both views are right.
+        (gain, _) if gain < 0.02 || losses.iter().chain(&vals).any(|gain| *gain < 0.02) => Flat::Undecided,
+        _ => Flat::No,
+    }
+}
+
+/// What a noise-free metric gains over the last 30 % of the rows, in shares of its scale.
+fn gain(track: &Track, rows: usize) -> f64 {
+    let window = &track.clean[rows - rows * 3 / 10..rows];
+    let quarter = window.len().div_ceil(4);
+    let fall = mean(&window[..quarter]) - mean(&window[window.len() - quarter..]);
+    fall * 4.0 / 3.0 / track.scale(rows - 1)
+}
+
+/// Whether the noise-free validation loss ends more than 1 % above its best.
+fn has_turned(course: &Course, rows: usize) -> bool {
+    let turned = |track: &Track| {
+        let best = track.clean[..rows].iter().copied().fold(f64::INFINITY, f64::min);
+        track.clean[rows - 1] - best > 0.01 * track.scale(rows - 1)
+    };
+    course.tracks.iter().any(|track| track.role == Role::ValLoss && turned(track))
+}
+
+/// Prints the tables, or one run.
+pub fn run() {
+    if let Some(seed) = std::env::var("RUNQ_BENCH_DUMP").ok().and_then(|seed| seed.parse().ok()) {
+        dump(&labelled(seed));
+        return;
+    }
+    let asked = std::env::var("RUNQ_BENCH_SEEDS").ok();
+    let seeds = asked.as_deref().and_then(parse_seeds).unwrap_or(UNSEEN);
+    score::print(&seeds);
+}
+
+fn parse_seeds(text: &str) -> Option<Range<u64>> {
+    let (start, end) = text.split_once("..")?;
+    Some(start.parse().ok()?..end.parse().ok()?)
+}
+
+/// A run as JSON lines on stdout, what is known of it on stderr.
+#[allow(clippy::print_stderr)]
+fn dump(made: &Labelled) {
+    let mut rows: BTreeMap<i64, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
+    for curve in &made.run.curves {
+        for (place, (step, value)) in curve.steps.iter().zip(&curve.values).enumerate() {
+            let row = rows.entry(*step).or_default();
+            row.insert("step".to_string(), (*step).into());
+            if let Some(time) = curve.times_s.get(place) {
+                row.insert("_timestamp".to_string(), (1.76e9 + time).into());
+            }
+            let finite = serde_json::Number::from_f64(*value).map(serde_json::Value::Number);
+            row.insert(curve.key.clone(), finite.unwrap_or_else(|| value.to_string().into()));
+        }
+    }
+    for row in rows.into_values() {
+        println!("{}", serde_json::Value::Object(row));
+    }
+    eprintln!("seed {} {:?}, undecided {:?}", made.seed, made.family, made.undecided);
+    eprintln!("planned {:?}, capacity {:?}", made.run.planned_steps, made.run.memory_capacity);
+    made.truth.iter().for_each(|label| eprintln!("{label:?}"));
+}
