@@ -61,11 +61,26 @@ impl Track {
         self.clean[row].abs().max(self.floor())
     }
 
-    /// Adds noise that is relative to the scale.
+    /// The least that noise is relative to.
+    fn least_unit(&self) -> f64 {
+        // A loss that is never below 0 is not so by its noise either.
+        let is_positive = self.clean.iter().all(|value| *value > 0.0);
+        if is_positive { 0.0 } else { self.floor() }
+    }
+
+    /// Adds noise that is relative to the unit.
     pub fn disturb(&mut self, noise: &[f64]) {
-        let floor = self.floor();
+        let least = self.least_unit();
         for ((value, clean), noise) in self.values.iter_mut().zip(&self.clean).zip(noise) {
-            *value = clean + noise * clean.abs().max(floor);
+            *value = clean + noise * clean.abs().max(least);
+        }
+    }
+
+    /// Raises single rows to above their truth, by shares of the unit.
+    pub fn raise(&mut self, rises: &[(usize, f64)]) {
+        let least = self.least_unit();
+        for (row, rise) in rises {
+            self.values[*row] = self.clean[*row] + rise * self.clean[*row].abs().max(least);
         }
     }
 
@@ -99,6 +114,8 @@ pub struct Noise {
     pub heavy: bool,
     /// Batches of a second kind: how often, and how much higher.
     pub second: Option<(f64, f64)>,
+    /// The most it is off.
+    pub most: f64,
 }
 
 impl Noise {
@@ -117,7 +134,12 @@ impl Noise {
         let sd = if phi > 0.7 { sd.min(0.015) } else { sd };
         let mixes = matches!(family, Family::Vision | Family::Pretrain) && phi < 0.3 && random.chance(0.2);
         let second = mixes.then(|| (random.between(0.12, 0.45), random.between(0.08, 0.35)));
-        Self { sd, phi, heavy: random.chance(0.25), second }
+        Self { sd, phi, heavy: random.chance(0.25), second, most: 0.45 }
+    }
+
+    /// Noise of another metric.
+    pub fn of(sd: f64, phi: f64, heavy: bool) -> Self {
+        Self { sd, phi, heavy, second: None, most: 6.0 * sd }
     }
 
     /// One number a row.
@@ -128,7 +150,7 @@ impl Noise {
             let drawn = if self.heavy { random.heavy().clamp(-6.0, 6.0) } else { random.normal() };
             state = self.phi * state + innovation * drawn;
             let second = self.second.map_or(0.0, |(often, high)| high * f64::from(random.chance(often)));
-            (state + second).clamp(-0.45, 0.45)
+            (state + second).clamp(-self.most, self.most)
         };
         (0..rows).map(|_| next(random)).collect()
     }
@@ -184,11 +206,6 @@ impl Course {
     /// The first metric of a role.
     pub fn find(&mut self, role: Role) -> Option<&mut Track> {
         self.tracks.iter_mut().find(|track| track.role == role)
-    }
-
-    /// Whether a role is there.
-    pub fn has(&self, role: Role) -> bool {
-        self.tracks.iter().any(|track| track.role == role)
     }
 
     /// Seconds since the start in which the run was up, for each row.
@@ -342,7 +359,7 @@ impl Law {
     }
 }
 
-/// A training loss without noise, its learning rate, and the same loss without the marks of epochs.
+/// A training loss without noise, and its learning rate.
 pub struct Learning {
     /// Learning rate, as a share of its peak.
     pub lr: Vec<f64>,
@@ -350,8 +367,6 @@ pub struct Learning {
     pub loss: Vec<f64>,
     /// The loss as fresh data sees it.
     pub fresh: Vec<f64>,
-    /// Rows at which an epoch starts, without the first; empty where they leave no mark.
-    pub epochs: Vec<usize>,
 }
 
 /// Start and lowest possible end of a family's loss.
@@ -402,22 +417,21 @@ pub fn learn(family: Family, rows: usize, random: &mut Random) -> Learning {
         let level = end + (start - end) * law.left(spent);
         fresh.push(level + floor * heat * level.abs().max(0.1 * (start - end)) * 0.5);
     }
-    let (loss, epochs) = sawtooth(family, &fresh, end, random);
-    Learning { lr, loss, fresh, epochs }
+    let loss = sawtooth(family, &fresh, end, random);
+    Learning { lr, loss, fresh }
 }
 
 /// Data seen again is known better: the loss drops where an epoch starts.
-fn sawtooth(family: Family, fresh: &[f64], end: f64, random: &mut Random) -> (Vec<f64>, Vec<usize>) {
+fn sawtooth(family: Family, fresh: &[f64], end: f64, random: &mut Random) -> Vec<f64> {
     let rows = fresh.len();
     let epochs = random.count(2, 8);
     if family != Family::Finetune || rows < 20 * epochs || random.chance(0.2) {
-        return (fresh.to_vec(), Vec::new());
+        return fresh.to_vec();
     }
     let drop = random.between(0.03, 0.15);
     let at = |row: usize| {
         let kept = (1.0 - drop).powi((row * epochs / rows) as i32);
         (fresh[row] - 0.5 * end) * kept + 0.5 * end
     };
-    let starts = (1..epochs).map(|epoch| (epoch * rows).div_ceil(epochs)).collect();
-    ((0..rows).map(at).collect(), starts)
+    (0..rows).map(at).collect()
 }

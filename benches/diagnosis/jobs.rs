@@ -117,8 +117,7 @@ fn losses(course: &mut Course, loss: Vec<f64>, fresh: &[f64], wanted: Option<Kin
     let points =
         if wanted == Some(Kind::Overfitting) { random.log_count(14, 200) } else { random.log_count(5, 200) };
     let apart = (rows / points).max(1);
-    let noise =
-        Noise { sd: random.log_between(0.001, 0.02), phi: 0.0, heavy: random.chance(0.2), second: None };
+    let noise = Noise::of(random.log_between(0.001, 0.02), 0.0, random.chance(0.2));
     val.disturb(&noise.series(rows, random));
     val.logged = (0..rows).map(|row| row % apart == apart - 1).collect();
     if course.family == Family::Vision && random.chance(0.8) {
@@ -178,30 +177,32 @@ fn policy(course: &mut Course, random: &mut Random) {
         if is_sigmoid { sigmoid(x) - sigmoid(0.0) } else { 1.0 - (-x / constant).exp() }
     };
     let clean: Vec<f64> = (0..rows).map(|row| from + learned * curve(share(row))).collect();
-    let noise = Noise {
-        sd: random.log_between(0.02, 0.2),
-        phi: random.pick(&[0.0, 0.0, 0.3, 0.7]),
-        heavy: false,
-        second: None,
-    };
+    let noise = Noise::of(random.log_between(0.02, 0.2), random.pick(&[0.0, 0.0, 0.3, 0.7]), false);
     let mut reward = Track::new(Role::Reward, random.pick(&["reward", "reward/mean", "ep_rew_mean"]), clean);
     for (value, noise) in reward.values.iter_mut().zip(noise.series(rows, random)) {
         *value += noise * learned;
     }
     course.tracks.push(reward);
     course.tracks.push(kl(rows, random));
-    let most = random.log_between(0.3, 6.0);
+    answers(course, random);
+}
+
+/// What the policy says, how sure it is, and the loss it is trained on.
+fn answers(course: &mut Course, random: &mut Random) {
+    let rows = course.rows();
+    let share = |row: usize| row as f64 / rows as f64;
+    let most = random.log_between(0.06, 8.0);
     let least = random.between(0.4, 1.1);
     let speed = random.between(0.1, 1.0);
     let falling = |row: usize| most * (least + (1.0 - least) * (-share(row) / speed).exp());
     course.tracks.push(positive(Role::Entropy, "entropy", (0..rows).map(falling).collect(), 0.08, random));
-    let (tokens, grown) = (random.log_between(40.0, 3000.0), random.log_between(0.6, 4.0));
+    let (tokens, grown) = (random.log_between(40.0, 3000.0), random.log_between(0.48, 4.0));
     let lengths = (0..rows).map(|row| tokens * (1.0 + (grown - 1.0) * share(row))).collect();
     course.tracks.push(positive(Role::Length, "response_length", lengths, 0.2, random));
     let swing = random.log_between(0.003, 0.3);
     let offset = random.pick(&[0.0, 0.0, -0.02, 0.05]);
     let mut loss = Track::new(Role::Loss, random.pick(&["policy_loss", "loss"]), vec![offset; rows]);
-    let noise = Noise { sd: swing, phi: 0.2, heavy: true, second: None };
+    let noise = Noise::of(swing, 0.2, true);
     for (value, noise) in loss.values.iter_mut().zip(noise.series(rows, random)) {
         *value += noise;
     }
@@ -224,12 +225,7 @@ fn kl(rows: usize, random: &mut Random) -> Track {
 /// A metric above 0, with noise up to so much.
 fn positive(role: Role, key: &'static str, clean: Vec<f64>, most: f64, random: &mut Random) -> Track {
     let mut track = Track::new(role, key, clean);
-    let noise = Noise {
-        sd: random.log_between(0.01, most),
-        phi: random.pick(&[0.0, 0.3, 0.7]),
-        heavy: random.chance(0.2),
-        second: None,
-    };
+    let noise = Noise::of(random.log_between(0.01, most), random.pick(&[0.0, 0.3, 0.7]), random.chance(0.2));
     let series: Vec<f64> = noise.series(track.clean.len(), random);
     track.disturb_log(&series);
     track
@@ -240,7 +236,7 @@ fn rate(rows: usize, random: &mut Random) -> Vec<f64> {
     let usual = random.log_between(0.05, 20.0);
     let phi = random.pick(&[0.0, 0.0, 0.5, 0.9, 0.98]);
     let most = if phi > 0.8 { 0.03 } else { 0.08 };
-    let noise = Noise { sd: random.log_between(0.003, most), phi, heavy: random.chance(0.3), second: None };
+    let noise = Noise::of(random.log_between(0.003, most), phi, random.chance(0.3));
     let drift = random.between(-0.08, 0.08);
     let mut rate: Vec<f64> = noise
         .series(rows, random)
@@ -280,18 +276,10 @@ fn grad_norm(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
         random.pick(&["grad_norm", "train/grad_norm"]),
         (0..rows).map(at).collect(),
     );
-    let noise = Noise {
-        sd: random.log_between(0.03, 0.4),
-        phi: random.pick(&[0.0, 0.0, 0.3, 0.6]),
-        heavy: random.chance(0.3),
-        second: None,
-    };
-    // Noise in the logarithm; `series` bounds it for losses, so draw it small and widen it.
-    let series: Vec<f64> = Noise { sd: 0.06, ..noise }
-        .series(rows, random)
-        .iter()
-        .map(|x| (x * noise.sd / 0.06).clamp(-1.6, 1.6))
-        .collect();
+    let noise =
+        Noise::of(random.log_between(0.03, 0.4), random.pick(&[0.0, 0.0, 0.3, 0.6]), random.chance(0.3));
+    // In the logarithm: no healthy row is over five times the usual.
+    let series = Noise { most: 1.6, ..noise }.series(rows, random);
     track.disturb_log(&series);
     course.tracks.push(track);
 }
@@ -307,7 +295,7 @@ fn memory(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
     let capacity = random.pick(&[16.0, 24.0, 40.0, 80.0]) * unit;
     let used = if must { random.between(0.25, 0.7) } else { random.pick(&[0.3, 0.55, 0.8, 0.95]) } * capacity;
     let warm = random.chance(0.3).then(|| random.between(0.005, 0.02));
-    let steps: Vec<(usize, f64)> = (0..if must { 0 } else { random.pick(&[0, 0, 1, 2, 3]) })
+    let steps: Vec<(usize, f64)> = (0..if must { 0 } else { random.pick(&[0, 0, 1, 1, 2]) })
         .map(|_| (random.count(0, rows - 1), random.between(0.01, 0.2) * (0.98 * capacity - used) / 0.6))
         .collect();
     let at = |row: usize| {

@@ -3,31 +3,41 @@
 use super::curves::{Course, Family, Track};
 use crate::random::Random;
 use runq_udfs::kernels::diagnosis::{Kind, Role};
+use std::ops::Range;
 
 type Oddity = fn(&mut Course, &mut Random);
 
-/// Adds up to four oddities that leave room for a kind. What happens later is seen by a log that
-/// goes on to there.
+/// On any run.
+const ALWAYS: [Oddity; 14] = [
+    curriculum,
+    dip,
+    evaluation,
+    first_rows,
+    gap,
+    hard_batches,
+    long_pause,
+    missing_rows,
+    recurring_batch,
+    resume,
+    rounding,
+    second_loss,
+    skipped_scale,
+    val_outlier,
+];
+
+/// Adds up to five oddities that leave a kind visible. What happens late is seen by a log that goes
+/// on to there.
 pub fn add(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
-    let mut all: Vec<Oddity> = vec![
-        first_rows,
-        skipped_scale,
-        missing_rows,
-        rounding,
-        resume,
-        long_pause,
-        second_loss,
-        val_outlier,
-        gap,
-    ];
-    if !matches!(wanted, Some(Kind::LossSpike | Kind::Plateau)) {
-        all.extend([hard_batches as Oddity, hard_batches, curriculum, recurring_batch]);
-    }
+    let mut all = ALWAYS.to_vec();
+    // A norm that is cut off shows no burst, and what only just makes a difference hides another.
     if !matches!(wanted, Some(Kind::GradExplosion | Kind::GradVanishing | Kind::LossSpike | Kind::Divergence))
     {
-        all.push(clipped);
+        all.extend([clipped, stronger_gradient]);
     }
-    for _ in 0..random.count(0, 4) {
+    if wanted != Some(Kind::ThroughputDrop) {
+        all.push(slower);
+    }
+    for _ in 0..random.count(0, 5) {
         let oddity = all.remove(random.count(0, all.len() - 1));
         oddity(course, random);
     }
@@ -42,22 +52,24 @@ fn loss(course: &mut Course) -> Option<&mut Track> {
 /// Single rows with a rise of less than half the level, apart from each other.
 fn hard_batches(course: &mut Course, random: &mut Random) {
     let rows = course.rows();
-    let Some(track) = loss(course) else { return };
-    let (mut row, floor) = (random.log_count(10, rows.max(10)), track.floor());
+    let mut rises = Vec::new();
+    let mut row = random.log_count(10, rows.max(10));
     while row < rows {
-        let rise = random.between(0.1, 0.4) * track.clean[row].abs().max(floor);
-        track.values[row] = track.values[row].max(track.clean[row] + rise);
+        rises.push((row, random.between(0.1, 0.4)));
         row += random.log_count(8, rows.max(8));
+    }
+    if let Some(track) = loss(course) {
+        track.raise(&rises);
     }
 }
 
 /// One batch that is hard in each pass over the data.
 fn recurring_batch(course: &mut Course, random: &mut Random) {
     let rows = course.rows();
-    let Some(track) = loss(course) else { return };
-    let (apart, rise, floor) = (random.log_count(10, 400), random.between(0.1, 0.4), track.floor());
-    for row in (apart / 2..rows).step_by(apart) {
-        track.values[row] = track.clean[row] + rise * track.clean[row].abs().max(floor);
+    let (apart, rise) = (random.log_count(25, 800), random.between(0.1, 0.4));
+    let rises: Vec<(usize, f64)> = (apart / 2..rows).step_by(apart).map(|row| (row, rise)).collect();
+    if let Some(track) = loss(course) {
+        track.raise(&rises);
     }
 }
 
@@ -154,11 +166,8 @@ fn resume(course: &mut Course, random: &mut Random) {
 
 /// One interval in which the machine did something else.
 fn long_pause(course: &mut Course, random: &mut Random) {
-    let (row, slow) = (random.count(0, course.rows() - 1), random.log_between(3.0, 40.0));
-    course.rate[row] /= slow;
-    if let Some(track) = course.find(Role::Throughput) {
-        track.values[row] /= slow;
-    }
+    let row = random.count(0, course.rows() - 1);
+    slow_down(course, row..row + 1, 1.0 / random.log_between(3.0, 40.0));
 }
 
 /// A part of the loss under a name of its own, sometimes one that nothing moves.
@@ -185,5 +194,57 @@ fn val_outlier(course: &mut Course, random: &mut Random) {
             let row = points[random.count(1, points.len() - 4)];
             track.values[row] += rise * track.scale(row);
         }
+    }
+}
+
+/// A policy that loses its way for a few rows and finds it again.
+fn dip(course: &mut Course, random: &mut Random) {
+    let rows = course.rows();
+    let lasts = random.count(1, (rows / 30).clamp(1, 30));
+    let from = random.count(rows / 10, rows.saturating_sub(rows / 6 + lasts));
+    let role = random.pick(&[Role::Entropy, Role::Length, Role::Kl, Role::Reward]);
+    let times = random.log_between(1.5, 6.0);
+    if let Some(track) = course.find(role).filter(|_| rows > 30) {
+        let (start, to) = (track.clean[0], (from + lasts).min(rows));
+        for (value, clean) in track.values[from..to].iter_mut().zip(&track.clean[from..to]) {
+            match role {
+                Role::Kl => *value *= times,
+                Role::Reward => *value += (start - clean) * (1.0 - 1.0 / times),
+                _ => *value /= times,
+            }
+        }
+    }
+}
+
+/// Longer samples, a busier machine: a little slower from a row on.
+fn slower(course: &mut Course, random: &mut Random) {
+    let (from, left) = (random.count(0, course.rows() - 1), random.between(0.87, 0.97));
+    slow_down(course, from..usize::MAX, left);
+}
+
+/// Long evaluations, a few rows each.
+fn evaluation(course: &mut Course, random: &mut Random) {
+    let rows = course.rows();
+    let (apart, left) = (random.log_count(60, 1000), random.between(0.2, 0.8));
+    let lasts = random.count(1, (rows / 60).clamp(1, 5));
+    for from in (apart..rows).step_by(apart) {
+        slow_down(course, from..from + lasts, left);
+    }
+}
+
+fn slow_down(course: &mut Course, rows: Range<usize>, left: f64) {
+    let rows = rows.start..rows.end.min(course.rows());
+    course.rate[rows.clone()].iter_mut().for_each(|rate| *rate *= left);
+    if let Some(track) = course.find(Role::Throughput) {
+        track.values[rows].iter_mut().for_each(|value| *value *= left);
+    }
+}
+
+/// New data or a new batch size: gradients of another size, no more than a few times.
+fn stronger_gradient(course: &mut Course, random: &mut Random) {
+    let (from, times) = (random.count(0, course.rows() - 1), random.log_between(0.2, 4.0));
+    if let Some(track) = course.find(Role::GradNorm) {
+        track.values[from..].iter_mut().for_each(|value| *value *= times);
+        track.clean[from..].iter_mut().for_each(|value| *value *= times);
     }
 }

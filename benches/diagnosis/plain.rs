@@ -30,6 +30,7 @@ fn is_fatal(kind: Kind) -> bool {
 }
 
 fn all(run: &Run, spikes: Rows, overfitting: Overfitting) -> Vec<Finding> {
+    let is_policy = run.curves.iter().any(|curve| curve.role == Role::Reward);
     let mut found = Vec::new();
     for (place, curve) in run.curves.iter().enumerate() {
         let finite = finite(curve);
@@ -39,6 +40,8 @@ fn all(run: &Run, spikes: Rows, overfitting: Overfitting) -> Vec<Finding> {
             broken.into_iter().for_each(|at| add(Kind::Nan, at, curve));
         }
         match curve.role {
+            // A policy's loss means nothing by itself, as everybody knows.
+            Role::Loss if is_policy => {}
             Role::Loss => {
                 groups(&spikes(&finite.values)).into_iter().for_each(|at| add(Kind::LossSpike, at, &finite));
                 diverged(&finite.values).into_iter().for_each(|at| add(Kind::Divergence, at, &finite));
@@ -46,7 +49,7 @@ fn all(run: &Run, spikes: Rows, overfitting: Overfitting) -> Vec<Finding> {
             }
             Role::ValLoss => {
                 let train = run.curves.iter().find(|curve| curve.role == Role::Loss);
-                let train = train.map(|curve| super::plain::finite(curve).values).unwrap_or_default();
+                let train = train.map(|curve| self::finite(curve).values).unwrap_or_default();
                 overfitting(&finite.values, &train)
                     .into_iter()
                     .for_each(|at| add(Kind::Overfitting, at, &finite));
@@ -63,28 +66,32 @@ fn all(run: &Run, spikes: Rows, overfitting: Overfitting) -> Vec<Finding> {
     found
 }
 
-/// Rules on shares of a first part, for the metrics of machine and policy.
-fn shares(run: &Run, curve: &Curve) -> Vec<(Kind, usize)> {
+/// Rules on shares of a first part, for the metrics of machine and policy. Each begins in the first
+/// row from which on it holds to the end.
+fn shares(run: &Run, curve: &Curve) -> Option<(Kind, usize)> {
     let values = &curve.values;
-    let late = values.len() - values.len() / 4;
-    let (first, last) = (mean(&values[..values.len() / 4]), mean(&values[late..]));
-    if values.len() < 20 {
-        return Vec::new();
-    }
-    let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let quarter = values.len() / 4;
     let newest = mean(&values[values.len() - values.len() / 10..]);
-    let kind = match curve.role {
-        Role::Throughput => (last < 0.6 * first).then_some(Kind::ThroughputDrop),
-        Role::Memory if run.memory_capacity.is_some_and(|most| last > 0.9 * most) => Some(Kind::OomRisk),
-        Role::Memory => (last > 1.1 * first).then_some(Kind::MemoryLeak),
-        Role::Reward => (newest < best - 0.5 * best.abs()).then_some(Kind::RewardCollapse),
-        Role::Kl => (newest > 0.5).then_some(Kind::KlBlowup),
-        Role::Entropy => (newest < 0.1).then_some(Kind::EntropyCollapse),
-        Role::Length => (newest < 0.5 * first).then_some(Kind::LengthCollapse),
-        _ => None,
+    if quarter < 5 {
+        return None;
+    }
+    let first = mean(&values[..quarter]);
+    let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (kind, limit, is_above) = match curve.role {
+        Role::Throughput => (Kind::ThroughputDrop, 0.6 * first, false),
+        Role::Memory => match run.memory_capacity.filter(|most| newest > 0.9 * most) {
+            Some(most) => (Kind::OomRisk, 0.9 * most, true),
+            None => (Kind::MemoryLeak, 1.1 * first, true),
+        },
+        Role::Reward => (Kind::RewardCollapse, best - 0.5 * best.abs(), false),
+        Role::Kl => (Kind::KlBlowup, 0.5, true),
+        Role::Entropy => (Kind::EntropyCollapse, 0.1, false),
+        Role::Length => (Kind::LengthCollapse, 0.5 * first, false),
+        _ => return None,
     };
-    // Nothing but the end is looked at, so the end is where it is seen.
-    kind.map(|kind| (kind, late)).into_iter().collect()
+    let holds = |value: f64| (value > limit) == is_above;
+    let begins = values.iter().rposition(|value| !holds(*value)).map_or(0, |last| last + 1);
+    holds(newest).then_some((kind, begins.min(values.len() - 1)))
 }
 
 fn finite(curve: &Curve) -> Curve {

@@ -47,6 +47,9 @@ pub const JUDGES: [Judge; 3] = [plain::TWICE_THE_MEDIAN, plain::SEVEN_SD, plain:
 /// Runs with more rows are not asked for advice to stop, which takes nineteen diagnoses.
 const MOST_ROWS_TO_STOP: usize = 4_000;
 
+/// False alarms of one kind on one run that count for its precision: a report prints no more.
+const MOST_FALSE_ALARMS: usize = 5;
+
 #[derive(Default)]
 struct KindTally {
     labels: usize,
@@ -192,8 +195,11 @@ fn score(judge: &Judge, made: &Labelled, tally: &mut Tally) {
         .map(|place| &found[place])
         .filter(|finding| !is_excused(made, finding))
         .collect();
+    let mut counted: BTreeMap<Kind, usize> = BTreeMap::new();
     for finding in &wrong {
-        tally.kinds.entry(finding.kind).or_default().false_alarms += 1;
+        let seen = counted.entry(finding.kind).or_default();
+        *seen += 1;
+        tally.kinds.entry(finding.kind).or_default().false_alarms += usize::from(*seen <= MOST_FALSE_ALARMS);
         if made.is_healthy() {
             *tally.alarms_on_healthy.entry((finding.kind, made.family)).or_default() += 1;
         }
