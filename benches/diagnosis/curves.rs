@@ -114,9 +114,14 @@ pub struct Noise {
     pub heavy: bool,
     /// Batches of a second kind: how often, and how much higher.
     pub second: Option<(f64, f64)>,
+    /// Standard deviation of slow waves, as the order of the data makes them.
+    pub wander: f64,
     /// The most it is off.
     pub most: f64,
 }
+
+/// Share of the run after which a slow wave has forgotten where it was.
+const WAVE: f64 = 0.03;
 
 impl Noise {
     /// Noise of a training loss.
@@ -132,25 +137,31 @@ impl Noise {
         let sd = random.log_between(low, high);
         // Who smooths a log sees less noise.
         let sd = if phi > 0.7 { sd.min(0.015) } else { sd };
+        let wander = if random.chance(0.3) { random.log_between(0.001, 0.006) } else { 0.0 };
         let mixes = matches!(family, Family::Vision | Family::Pretrain) && phi < 0.3 && random.chance(0.2);
         let second = mixes.then(|| (random.between(0.12, 0.45), random.between(0.08, 0.35)));
-        Self { sd, phi, heavy: random.chance(0.25), second, most: 0.45 }
+        Self { sd, phi, heavy: random.chance(0.25), second, wander, most: 0.45 }
     }
 
     /// Noise of another metric.
     pub fn of(sd: f64, phi: f64, heavy: bool) -> Self {
-        Self { sd, phi, heavy, second: None, most: 6.0 * sd }
+        Self { sd, phi, heavy, second: None, wander: 0.0, most: 6.0 * sd }
     }
 
     /// One number a row.
     pub fn series(&self, rows: usize, random: &mut Random) -> Vec<f64> {
         let innovation = self.sd * (1.0 - self.phi * self.phi).sqrt();
-        let mut state = 0.0;
+        let kept = (-1.0 / (WAVE * rows as f64)).exp();
+        let drift = self.wander * (1.0 - kept * kept).sqrt();
+        let (mut state, mut wave) = (0.0, 0.0);
         let mut next = |random: &mut Random| {
             let drawn = if self.heavy { random.heavy().clamp(-6.0, 6.0) } else { random.normal() };
             state = self.phi * state + innovation * drawn;
             let second = self.second.map_or(0.0, |(often, high)| high * f64::from(random.chance(often)));
-            (state + second).clamp(-self.most, self.most)
+            if self.wander > 0.0 {
+                wave = kept * wave + drift * random.normal();
+            }
+            (state + wave + second).clamp(-self.most, self.most)
         };
         (0..rows).map(|_| next(random)).collect()
     }
@@ -161,11 +172,13 @@ impl Noise {
         (self.sd * self.sd + second).sqrt()
     }
 
-    /// Standard error of the mean of so many rows, at least.
+    /// Standard error of the mean of the last 30 % of so many rows, at least.
     pub fn standard_error(&self, rows: usize) -> f64 {
+        let rows = rows * 3 / 10;
         let correlated = self.sd * ((1.0 + self.phi) / (1.0 - self.phi)).sqrt();
         let second = self.total_sd().powi(2) - self.sd * self.sd;
-        ((correlated * correlated + second) / rows.max(1) as f64).sqrt()
+        let slow = self.wander * self.wander * (2.0 * WAVE / 0.3);
+        ((correlated * correlated + second) / rows.max(1) as f64 + slow).sqrt()
     }
 }
 

@@ -102,6 +102,14 @@ fn place(rows: usize, low: f64, high: f64, random: &mut Random) -> usize {
     (random.between(low, high) * rows as f64) as usize
 }
 
+/// A score that gets no better from a row on, as the loss gets none.
+fn hold_score(course: &mut Course, from: usize) {
+    if let Some(score) = course.find(Role::ValScore) {
+        let level = score.clean[from];
+        (from..score.clean.len()).for_each(|row| score.move_to(row, level));
+    }
+}
+
 fn nan(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
     let from = place(rows, 0.05, 0.97, random).min(rows - 4);
     let all = course.rows();
@@ -221,6 +229,7 @@ fn divergence(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Labe
             track.move_to(row, level + rise * scale * at(age));
         }
     }
+    hold_score(course, from);
     let grows = random.chance(0.4);
     if let Some(track) = course.find(Role::GradNorm) {
         let most: f64 = if grows { random.log_between(2.0, 300.0) } else { 1.0 };
@@ -251,8 +260,9 @@ fn plateau(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> 
     let from = if is_dead { 0 } else { place(rows, 0.08, 0.5, random).max(20) };
     let settles = random.between(0.005, 0.05) * rows as f64;
     keep_lr_up(course, random);
-    let error = 2.0 * course.noise.standard_error(rows * 3 / 10);
+    let error = 2.0 * course.noise.standard_error(rows);
     let quieter = (0.004 / error).min(1.0);
+    hold_score(course, from);
     let places = loss_tracks(course, true);
     let mut begin = from;
     for place in &places {
@@ -334,7 +344,7 @@ fn grad_bursts(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Lab
     let mut labels = Vec::new();
     let mut from = 26.max(all / 15) + random.log_count(1, (rows / 2).max(1));
     let Some(track) = course.find(Role::GradNorm) else { return labels };
-    let least = 12.0_f64.max((6.0 * log_noise(track, rows)).exp());
+    let least = 10.0_f64.max((6.0 * log_noise(track, rows)).exp());
     for _ in 0..random.pick(&[1, 1, 2, 3]) {
         let lasts = random.log_count(1, (rows / 30).clamp(1, 10));
         if from + 2 * lasts + 4 >= rows {
@@ -391,6 +401,7 @@ fn grad_vanishing(course: &mut Course, rows: usize, random: &mut Random) -> Vec<
     let key = track.key;
     let begin = (from..rows).find(|row| left(*row) < 0.3).unwrap_or(from);
     // Nothing is learned from there on.
+    hold_score(course, begin);
     for place in loss_tracks(course, true) {
         let track = &mut course.tracks[place];
         let level = track.clean[begin];
@@ -519,7 +530,7 @@ fn lost(kind: Kind, course: &mut Course, rows: usize, random: &mut Random) -> Ve
     let mut labels = Vec::new();
     let kinds = [
         (Kind::EntropyCollapse, Role::Entropy, 5, (0.01, 0.15)),
-        (Kind::LengthCollapse, Role::Length, 4, (0.05, 0.3)),
+        (Kind::LengthCollapse, Role::Length, 4, (0.05, 0.32)),
     ];
     for (lost, role, part, (low, high)) in kinds {
         let left = random.log_between(low, high);

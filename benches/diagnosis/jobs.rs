@@ -132,10 +132,11 @@ fn accuracy(val: &Track, noise: &Noise, random: &mut Random) -> Track {
     let (start, range) = (val.clean[0], val.range().max(1e-12));
     let gain = top * random.between(0.5, 0.95);
     let clean =
-        val.clean.iter().map(|loss| top - gain + gain * ((start - loss) / range).clamp(-1.0, 1.1)).collect();
+        val.clean.iter().map(|loss| top - gain + gain * ((start - loss) / range).clamp(-1.0, 1.0)).collect();
     let mut accuracy =
         Track::new(Role::ValScore, random.pick(&["val_acc", "val_accuracy", "eval/f1"]), clean);
     accuracy.disturb(&noise.series(val.clean.len(), random));
+    accuracy.values.iter_mut().for_each(|value| *value = value.min(1.0));
     accuracy.logged.clone_from(&val.logged);
     accuracy
 }
@@ -196,7 +197,7 @@ fn answers(course: &mut Course, random: &mut Random) {
     let speed = random.between(0.1, 1.0);
     let falling = |row: usize| most * (least + (1.0 - least) * (-share(row) / speed).exp());
     course.tracks.push(positive(Role::Entropy, "entropy", (0..rows).map(falling).collect(), 0.08, random));
-    let (tokens, grown) = (random.log_between(40.0, 3000.0), random.log_between(0.48, 4.0));
+    let (tokens, grown) = (random.log_between(40.0, 3000.0), random.log_between(0.44, 4.0));
     let lengths = (0..rows).map(|row| tokens * (1.0 + (grown - 1.0) * share(row))).collect();
     course.tracks.push(positive(Role::Length, "response_length", lengths, 0.2, random));
     let swing = random.log_between(0.003, 0.3);
@@ -266,7 +267,7 @@ fn grad_norm(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
     let rows = course.rows();
     let usual = random.log_between(0.03, 30.0);
     let (early, soon) = (random.log_between(1.0, 15.0), random.log_between(0.003, 0.03));
-    let drift = random.log_between(0.1, 2.5).ln();
+    let drift = random.log_between(0.03, 2.5).ln();
     let at = |row: usize| {
         let share = row as f64 / rows as f64;
         usual * (1.0 + early * (-share / soon).exp()) * (drift * share).exp()
@@ -278,8 +279,8 @@ fn grad_norm(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
     );
     let noise =
         Noise::of(random.log_between(0.03, 0.4), random.pick(&[0.0, 0.0, 0.3, 0.6]), random.chance(0.3));
-    // In the logarithm: no healthy row is over five times the usual.
-    let series = Noise { most: 1.6, ..noise }.series(rows, random);
+    // In the logarithm: no healthy row is over six times the usual.
+    let series = Noise { most: 1.75, ..noise }.series(rows, random);
     track.disturb_log(&series);
     course.tracks.push(track);
 }

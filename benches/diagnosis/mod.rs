@@ -174,9 +174,7 @@ fn flatness(course: &Course, rows: usize, truth: &[Label]) -> Flat {
     };
     let (losses, vals) = (gains(Role::Loss), gains(Role::ValLoss));
     match (losses[0], is_rested) {
-        (gain, false) if gain.abs() < 0.005 && course.noise.standard_error(rows * 3 / 10) < 0.003 => {
-            Flat::Yes
-        }
+        (gain, false) if gain.abs() < 0.005 && course.noise.standard_error(rows) < 0.003 => Flat::Yes,
         // An auxiliary loss or a validation loss may rest while the loss gains; both views are right.
         (gain, _) if gain < 0.02 || losses.iter().chain(&vals).any(|gain| *gain < 0.02) => Flat::Undecided,
         _ => Flat::No,

@@ -8,19 +8,21 @@ use runq_udfs::kernels::diagnosis::{Curve, Finding, Kind, Level, Role, Run};
 /// A rule for spikes with the plain rules for everything else: twice the median of 50 rows.
 pub const TWICE_THE_MEDIAN: Judge = Judge {
     name: "2 x median",
-    diagnose: |run| all(run, twice_the_median, val_ratio),
+    diagnose: |run| all(run, twice_the_median, exploded, val_ratio),
     forecast: Some(last_value),
     eta: Some(median_rate),
-    stop: Some(|run| all(run, twice_the_median, val_ratio).iter().any(|finding| is_fatal(finding.kind))),
+    stop: Some(|run| {
+        all(run, twice_the_median, exploded, val_ratio).iter().any(|finding| is_fatal(finding.kind))
+    }),
 };
 
 /// 7 standard deviations over 128 rows (OLMo 2).
 pub const SEVEN_SD: Judge =
-    Judge { name: "7 SD", diagnose: |run| all(run, seven_sd, patience), ..TWICE_THE_MEDIAN };
+    Judge { name: "7 SD", diagnose: |run| all(run, seven_sd, seven_sd, patience), ..TWICE_THE_MEDIAN };
 
 /// z over 2.5 against exponential means with 0.97 (ZClip).
 pub const EMA_Z: Judge =
-    Judge { name: "EMA z", diagnose: |run| all(run, ema_z, patience), ..TWICE_THE_MEDIAN };
+    Judge { name: "EMA z", diagnose: |run| all(run, ema_z, ema_z, patience), ..TWICE_THE_MEDIAN };
 
 type Rows = fn(&[f64]) -> Vec<usize>;
 type Overfitting = fn(&[f64], &[f64]) -> Option<usize>;
@@ -29,7 +31,7 @@ fn is_fatal(kind: Kind) -> bool {
     matches!(kind, Kind::Nan | Kind::Divergence | Kind::Overfitting | Kind::GradVanishing | Kind::Plateau)
 }
 
-fn all(run: &Run, spikes: Rows, overfitting: Overfitting) -> Vec<Finding> {
+fn all(run: &Run, spikes: Rows, bursts: Rows, overfitting: Overfitting) -> Vec<Finding> {
     let is_policy = run.curves.iter().any(|curve| curve.role == Role::Reward);
     let mut found = Vec::new();
     for (place, curve) in run.curves.iter().enumerate() {
@@ -55,7 +57,7 @@ fn all(run: &Run, spikes: Rows, overfitting: Overfitting) -> Vec<Finding> {
                     .for_each(|at| add(Kind::Overfitting, at, &finite));
             }
             Role::GradNorm => {
-                groups(&exploded(&finite.values))
+                groups(&bursts(&finite.values))
                     .into_iter()
                     .for_each(|at| add(Kind::GradExplosion, at, &finite));
                 below(&finite.values, 1e-6).into_iter().for_each(|at| add(Kind::GradVanishing, at, &finite));
