@@ -416,10 +416,12 @@ fn throughput_drop(course: &mut Course, rows: usize, random: &mut Random) -> Vec
     let from = place(rows, 0.15, 0.8, random).clamp(20, rows - least);
     let to = if random.chance(0.6) { course.rows() } else { random.count(from + least, rows) };
     let left = 1.0 - random.between(0.28, 0.85);
-    course.rate[from..to].iter_mut().for_each(|rate| *rate *= left);
+    let takes = random.log_between(0.5, 0.25 * least as f64);
+    let slowed = |row: usize| 1.0 - (1.0 - left) * ((row - from + 1) as f64 / takes).min(1.0);
+    (from..to).for_each(|row| course.rate[row] *= slowed(row));
     let mut shown = Vec::new();
     if let Some(track) = course.find(Role::Throughput) {
-        track.values[from..to].iter_mut().for_each(|value| *value *= left);
+        (from..to).for_each(|row| track.values[row] *= slowed(row));
         shown.push(track.key);
     }
     vec![Label::soft(Kind::ThroughputDrop, Level::Warn, course.steps[from], shown, 0.05)]
@@ -490,7 +492,7 @@ fn oom(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
 /// A row after which enough of the log is left for a policy's fall.
 fn policy_place(rows: usize, random: &mut Random) -> (usize, f64) {
     let from = place(rows, 0.35, 0.8, random).min(rows - 24);
-    (from, random.log_between(1.0, 0.3 * (rows - from) as f64))
+    (from, random.log_between(1.0, 0.6 * (rows - from) as f64))
 }
 
 fn reward_collapse(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {

@@ -7,6 +7,7 @@
 
 mod curves;
 mod faults;
+mod fixtures;
 mod jobs;
 mod oddities;
 mod plain;

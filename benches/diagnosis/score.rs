@@ -1,8 +1,8 @@
 //! Scores judges on labelled runs, and prints the tables.
 
 use super::faults::Label;
-use super::plain;
 use super::{Family, Labelled, labelled};
+use super::{fixtures, plain};
 use runq_udfs::kernels::diagnosis::{Curve, Finding, Kind, Level, Role, Run};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -171,6 +171,7 @@ pub fn print(seeds: &Range<u64>) {
     print_judges(&tallies);
     print_guesses(&tallies);
     print_stops(&tallies);
+    fixtures::print(&JUDGES);
 }
 
 fn score(judge: &Judge, made: &Labelled, tally: &mut Tally) {
