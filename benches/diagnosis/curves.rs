@@ -190,6 +190,8 @@ pub struct Course {
     pub steps: Vec<i64>,
     /// The step at which it is to end.
     pub planned: i64,
+    /// Rows that the log has.
+    pub logged_rows: usize,
     /// Learning rate, as a share of its peak.
     pub lr: Vec<f64>,
     /// Noise of the training loss.

@@ -4,6 +4,7 @@
 //! metric's scale and never below a multiple of its noise, as nobody could see them there.
 
 use super::curves::{Course, Family, Track, mean};
+use super::policies;
 use crate::random::Random;
 use runq_udfs::kernels::diagnosis::{Kind, Level, Role};
 
@@ -46,7 +47,8 @@ impl Label {
         }
     }
 
-    fn soft(
+    /// One that comes slowly, so that its onset is a matter of taste.
+    pub fn soft(
         kind: Kind,
         level: Level,
         onset_step: i64,
@@ -80,9 +82,9 @@ pub fn inject(kind: Kind, course: &mut Course, rows: usize, random: &mut Random)
         Kind::ThroughputDrop => throughput_drop(course, rows, random),
         Kind::MemoryLeak => memory_leak(course, rows, random),
         Kind::OomRisk => oom(course, rows, random),
-        Kind::RewardCollapse => reward_collapse(course, rows, random),
-        Kind::KlBlowup => kl_blowup(course, rows, random),
-        Kind::EntropyCollapse | Kind::LengthCollapse => lost(kind, course, rows, random),
+        Kind::RewardCollapse => policies::reward_collapse(course, rows, random),
+        Kind::KlBlowup => policies::kl_blowup(course, rows, random),
+        Kind::EntropyCollapse | Kind::LengthCollapse => policies::lost(kind, course, rows, random),
     }
 }
 
@@ -98,7 +100,7 @@ fn keys(course: &Course, places: &[usize]) -> Vec<&'static str> {
 }
 
 /// A row between two shares of the log.
-fn place(rows: usize, low: f64, high: f64, random: &mut Random) -> usize {
+pub fn place(rows: usize, low: f64, high: f64, random: &mut Random) -> usize {
     (random.between(low, high) * rows as f64) as usize
 }
 
@@ -487,62 +489,4 @@ fn oom(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
         Label::soft(Kind::MemoryLeak, Level::Warn, step, vec![key], 0.2),
         Label { tolerance_share: 1.0, ..Label::soft(Kind::OomRisk, Level::Error, step, vec![key], 1.0) },
     ]
-}
-
-/// A row after which enough of the log is left for a policy's fall.
-fn policy_place(rows: usize, random: &mut Random) -> (usize, f64) {
-    let from = place(rows, 0.35, 0.8, random).min(rows - 24);
-    (from, random.log_between(1.0, 0.6 * (rows - from) as f64))
-}
-
-fn reward_collapse(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
-    let (from, takes) = policy_place(rows, random);
-    let share = random.between(0.6, 1.3);
-    let Some(track) = course.find(Role::Reward) else { return Vec::new() };
-    let best = track.clean[from];
-    let rise = best - track.clean[0];
-    let distances: Vec<f64> = (0..from).map(|row| (track.values[row] - track.clean[row]).abs()).collect();
-    if rise * share < 5.0 * 1.25 * mean(&distances) {
-        return Vec::new();
-    }
-    for row in from..track.clean.len() {
-        track.move_to(row, best - share * rise * (1.0 - (-3.0 * (row - from) as f64 / takes).exp()));
-    }
-    let key = track.key;
-    vec![Label::soft(Kind::RewardCollapse, Level::Error, course.steps[from], vec![key], 0.12)]
-}
-
-fn kl_blowup(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
-    let (from, takes) = policy_place(rows, random);
-    let drawn = random.log_between(6.0, 200.0);
-    let Some(track) = course.find(Role::Kl) else { return Vec::new() };
-    let most = drawn.max(random.between(1.2, 3.0) / track.clean[from]);
-    for row in from..track.values.len() {
-        track.values[row] *= most.powf(((row - from + 1) as f64 / takes).min(1.0));
-    }
-    let key = track.key;
-    let late = (takes * 1.5_f64.ln() / most.ln()) as usize;
-    vec![Label::soft(Kind::KlBlowup, Level::Error, course.steps[from + late], vec![key], 0.12)]
-}
-
-/// Entropy or length that is lost; sometimes the other one with it.
-fn lost(kind: Kind, course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
-    let (from, takes) = policy_place(rows, random);
-    let both = random.chance(0.2);
-    let mut labels = Vec::new();
-    let kinds = [
-        (Kind::EntropyCollapse, Role::Entropy, 5, (0.01, 0.15)),
-        (Kind::LengthCollapse, Role::Length, 4, (0.05, 0.32)),
-    ];
-    for (lost, role, part, (low, high)) in kinds {
-        let left = random.log_between(low, high);
-        let step = course.steps[from];
-        let Some(track) = course.find(role).filter(|_| both || lost == kind) else { continue };
-        let end = left * mean(&track.clean[..rows / part]) / track.clean[from];
-        for row in from..track.values.len() {
-            track.values[row] *= end.powf(((row - from) as f64 / takes).min(1.0));
-        }
-        labels.push(Label::soft(lost, Level::Error, step, vec![track.key], 0.12));
-    }
-    labels
 }

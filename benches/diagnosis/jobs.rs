@@ -45,26 +45,34 @@ fn row_count(wanted: Option<Kind>, random: &mut Random) -> usize {
     }
 }
 
+/// Steps of the rows: every so many, not always from 0.
+fn steps(rows: usize, random: &mut Random) -> Vec<i64> {
+    let every = random.pick(&[1, 1, 1, 10, 10, 50, 100]);
+    let first = match random.count(0, 9) {
+        0 => every * random.count(1, 2 * rows) as i64,
+        1..6 => 0,
+        6..8 => every,
+        _ => 1,
+    };
+    (0..rows as i64).map(|row| first + row * every).collect()
+}
+
 /// A healthy job in which a kind can happen.
 pub fn job(wanted: Option<Kind>, random: &mut Random) -> Course {
     let family = family(wanted, random);
     let rows = row_count(wanted, random);
-    let every = random.pick(&[1, 1, 1, 10, 10, 50, 100]);
-    let first = match random.count(0, 9) {
-        0 => every * random.count(20, 20_000) as i64,
-        1..6 => 0,
-        6..8 => every,
-        _ => every.min(1),
-    };
-    let steps: Vec<i64> = (0..rows as i64).map(|row| first + row * every).collect();
+    let steps = steps(rows, random);
+    let needed = wanted.map_or(3.min(rows), rows_needed);
+    let cut = ((random.between(0.25, 1.0) * rows as f64) as usize).max(needed);
     let learned = learn(family, rows, random);
     let mut course = Course {
         family,
         planned: steps[rows - 1],
+        logged_rows: if random.chance(0.55) { rows } else { cut },
         steps,
         lr: learned.lr,
         noise: Noise::of_loss(family, random),
-        rate: Vec::new(),
+        rate: rate(rows, random),
         downtime: Vec::new(),
         is_timed: random.chance(0.85),
         knows_plan: random.chance(0.75),
@@ -77,26 +85,26 @@ pub fn job(wanted: Option<Kind>, random: &mut Random) -> Course {
         Family::Gan => rivals(&mut course, random),
         _ => losses(&mut course, learned.loss, &learned.fresh, wanted, random),
     }
-    course.rate = rate(rows, random);
     grad_norm(&mut course, wanted, random);
     memory(&mut course, wanted, random);
-    let key = random.pick(&["throughput", "tokens_per_sec", "samples_per_second", "steps_per_sec"]);
-    if random.chance(0.7)
-        || (wanted == Some(Kind::ThroughputDrop) && (!course.is_timed || random.chance(0.8)))
-    {
-        let unit = if key == "steps_per_sec" { 1.0 } else { random.log_between(8.0, 4e6) };
-        course.tracks.push(Track::new(
-            Role::Throughput,
-            key,
-            course.rate.iter().map(|rate| rate * unit).collect(),
-        ));
-    }
+    throughput(&mut course, wanted, random);
     if random.chance(0.8) {
         let peak = random.log_between(1e-5, 0.5);
         let key = random.pick(&["lr", "learning_rate", "train/lr"]);
         course.tracks.push(Track::new(Role::Lr, key, course.lr.iter().map(|lr| lr * peak).collect()));
     }
     course
+}
+
+/// Speed in the unit of some tracker; a run may have nothing but its times.
+fn throughput(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
+    let must = wanted == Some(Kind::ThroughputDrop) && (!course.is_timed || random.chance(0.8));
+    if must || random.chance(0.7) {
+        let key = random.pick(&["throughput", "tokens_per_sec", "samples_per_second", "steps_per_sec"]);
+        let unit = if key == "steps_per_sec" { 1.0 } else { random.log_between(8.0, 4e6) };
+        let speeds = course.rate.iter().map(|rate| rate * unit).collect();
+        course.tracks.push(Track::new(Role::Throughput, key, speeds));
+    }
 }
 
 /// Training and validation losses, sometimes an accuracy.

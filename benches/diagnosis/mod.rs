@@ -11,6 +11,7 @@ mod fixtures;
 mod jobs;
 mod oddities;
 mod plain;
+mod policies;
 mod score;
 
 use crate::random::Random;
@@ -84,13 +85,7 @@ pub fn labelled(seed: u64) -> Labelled {
 fn attempt(wanted: Option<Kind>, seed: u64, random: &mut Random) -> Option<Labelled> {
     let mut course = jobs::job(wanted, random);
     oddities::add(&mut course, wanted, random);
-    let all = course.rows();
-    let needed = wanted.map_or(3.min(all), jobs::rows_needed);
-    let rows = if random.chance(0.55) {
-        all
-    } else {
-        ((random.between(0.25, 1.0) * all as f64) as usize).max(needed)
-    };
+    let rows = course.logged_rows;
     let truth = match wanted {
         Some(kind) => faults::inject(kind, &mut course, rows, random),
         None => Vec::new(),

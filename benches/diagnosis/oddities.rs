@@ -186,9 +186,9 @@ fn second_loss(course: &mut Course, random: &mut Random) {
 
 /// One validation on a bad shard.
 fn val_outlier(course: &mut Course, random: &mut Random) {
-    let rise = random.between(0.05, 0.4);
+    let (rows, rise) = (course.logged_rows, random.between(0.05, 0.4));
     if let Some(track) = course.find(Role::ValLoss) {
-        let points: Vec<usize> = (0..track.logged.len()).filter(|row| track.logged[*row]).collect();
+        let points: Vec<usize> = (0..rows).filter(|row| track.logged[*row]).collect();
         // The newest one would be a turn as far as anybody can tell.
         if points.len() > 6 {
             let row = points[random.count(1, points.len() - 4)];
@@ -199,9 +199,10 @@ fn val_outlier(course: &mut Course, random: &mut Random) {
 
 /// A policy that loses its way for a few rows and finds it again.
 fn dip(course: &mut Course, random: &mut Random) {
-    let rows = course.rows();
+    // It has found it again when the log ends.
+    let rows = course.logged_rows;
     let lasts = random.count(1, (rows / 30).clamp(1, 30));
-    let from = random.count(rows / 10, rows.saturating_sub(rows / 6 + lasts));
+    let from = random.count(rows / 10, rows.saturating_sub(rows / 6 + 8 + lasts));
     let role = random.pick(&[Role::Entropy, Role::Length, Role::Kl, Role::Reward]);
     let times = random.log_between(1.5, 6.0);
     if let Some(track) = course.find(role).filter(|_| rows > 30) {

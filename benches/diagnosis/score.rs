@@ -27,16 +27,22 @@ pub struct Eta {
     pub high_s: f64,
 }
 
+/// Says the final value of a loss from steps, values and the planned end.
+type Forecaster = fn(&[i64], &[f64], i64) -> Option<Forecast>;
+
+/// Says the time left from steps, times in seconds, steps of resumes and the planned end.
+type Estimator = fn(&[i64], &[f64], &[i64], i64) -> Option<Eta>;
+
 /// Somebody who reads logs.
 pub struct Judge {
     /// As the tables name it.
     pub name: &'static str,
     /// What went wrong.
     pub diagnose: fn(&Run) -> Vec<Finding>,
-    /// The final value of a loss: steps, values, planned end.
-    pub forecast: Option<fn(&[i64], &[f64], i64) -> Option<Forecast>>,
-    /// The time left: steps, times in seconds, steps of resumes, planned end.
-    pub eta: Option<fn(&[i64], &[f64], &[i64], i64) -> Option<Eta>>,
+    /// The final value of a loss.
+    pub forecast: Option<Forecaster>,
+    /// The time left.
+    pub eta: Option<Estimator>,
     /// Whether to stop now.
     pub stop: Option<fn(&Run) -> bool>,
 }
@@ -98,7 +104,9 @@ struct Tally {
     kinds: BTreeMap<Kind, KindTally>,
     healthy: usize,
     alarms_on_healthy: BTreeMap<(Kind, Family), usize>,
-    runs_with_alarm: Vec<u64>,
+    /// Seeds by kind.
+    runs_with_alarm: BTreeMap<Kind, Vec<u64>>,
+    /// Seeds by kind.
     missed: BTreeMap<Kind, Vec<u64>>,
     forecasts: Guesses,
     etas: Guesses,
@@ -119,9 +127,9 @@ impl Tally {
         for (whence, count) in other.alarms_on_healthy {
             *self.alarms_on_healthy.entry(whence).or_default() += count;
         }
-        self.runs_with_alarm.extend(other.runs_with_alarm);
-        for (kind, seeds) in other.missed {
-            self.missed.entry(kind).or_default().extend(seeds);
+        let seeds = [(&mut self.runs_with_alarm, other.runs_with_alarm), (&mut self.missed, other.missed)];
+        for (mine, other) in seeds {
+            other.into_iter().for_each(|(kind, seeds)| mine.entry(kind).or_default().extend(seeds));
         }
         for (mine, other) in [(&mut self.forecasts, other.forecasts), (&mut self.etas, other.etas)] {
             mine.errors.extend(other.errors);
@@ -191,29 +199,31 @@ fn score(judge: &Judge, made: &Labelled, tally: &mut Tally) {
         }
     }
     let is_hit = |place: usize| matched.iter().flatten().any(|(finding, _)| *finding == place);
-    let wrong: Vec<&Finding> = (0..found.len())
-        .filter(|place| !is_hit(*place))
-        .map(|place| &found[place])
-        .filter(|finding| !is_excused(made, finding))
-        .collect();
-    let mut counted: BTreeMap<Kind, usize> = BTreeMap::new();
-    for finding in &wrong {
-        let seen = counted.entry(finding.kind).or_default();
-        *seen += 1;
-        tally.kinds.entry(finding.kind).or_default().false_alarms += usize::from(*seen <= MOST_FALSE_ALARMS);
-        if made.is_healthy() {
-            *tally.alarms_on_healthy.entry((finding.kind, made.family)).or_default() += 1;
-        }
-    }
-    if !wrong.is_empty() {
-        tally.runs_with_alarm.push(made.seed);
-    }
+    let left = (0..found.len()).filter(|place| !is_hit(*place)).map(|place| &found[place]);
+    let wrong: Vec<Kind> =
+        left.filter(|finding| !is_excused(made, finding)).map(|finding| finding.kind).collect();
+    score_alarms(made, &wrong, tally);
     if made.is_healthy() {
         tally.healthy += 1;
         score_forecast(judge, made, &mut tally.forecasts);
         score_eta(judge, made, &mut tally.etas);
     }
     score_stop(judge, made, &mut tally.stops);
+}
+
+/// Kinds that were reported and are not there.
+fn score_alarms(made: &Labelled, wrong: &[Kind], tally: &mut Tally) {
+    let mut counted: BTreeMap<Kind, usize> = BTreeMap::new();
+    for kind in wrong {
+        *counted.entry(*kind).or_default() += 1;
+    }
+    for (kind, count) in counted {
+        tally.kinds.entry(kind).or_default().false_alarms += count.min(MOST_FALSE_ALARMS);
+        tally.runs_with_alarm.entry(kind).or_default().push(made.seed);
+        if made.is_healthy() {
+            *tally.alarms_on_healthy.entry((kind, made.family)).or_default() += count;
+        }
+    }
 }
 
 /// For each label the finding that meets it and how many rows off it is; the nearest pairs first.
@@ -402,7 +412,8 @@ fn print_kinds(tally: &Tally) {
     }
     println!();
     if std::env::var_os("RUNQ_BENCH_VERBOSE").is_some() {
-        println!("Seeds with a false alarm: {:?}\n", tally.runs_with_alarm);
+        let alarms = &tally.runs_with_alarm;
+        alarms.iter().for_each(|(kind, seeds)| println!("Seeds with a false {kind}: {seeds:?}\n"));
         tally.missed.iter().for_each(|(kind, seeds)| println!("Seeds with a missed {kind}: {seeds:?}\n"));
     }
 }
