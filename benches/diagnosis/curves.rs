@@ -200,6 +200,8 @@ pub struct Course {
     pub rate: Vec<f64>,
     /// Rows before which the run lay still, and for how many seconds.
     pub downtime: Vec<(usize, f64)>,
+    /// Whether some batches are harder than others.
+    pub has_hard_batches: bool,
     /// Whether rows have a time.
     pub is_timed: bool,
     /// Whether the log says the planned end.
@@ -415,6 +417,7 @@ pub fn learn(family: Family, rows: usize, random: &mut Random) -> Learning {
     let (start, end) = ends(family, random);
     let floor = match family {
         Family::Vision if matches!(schedule, Schedule::Steps(_)) => random.between(0.05, 0.5),
+        _ if matches!(schedule, Schedule::Restarts(_)) => random.between(0.03, 0.3),
         Family::Vision | Family::Negative => random.between(0.0, 0.1),
         Family::NearZero => random.between(0.0, 0.5),
         _ => random.between(0.0, 0.06),

@@ -168,7 +168,9 @@ fn bump(track: &mut Track, from: usize, rows: usize, height: f64, random: &mut R
 
 fn loss_spikes(course: &mut Course, rows: usize, random: &mut Random) -> Vec<Label> {
     let sd = course.noise.total_sd();
-    let least = (if course.noise.heavy { 9.0 } else { 7.0 } * sd).max(0.15);
+    // Among hard batches nobody sees a spike that is no higher than they are.
+    let visible = if course.has_hard_batches { 0.45 } else { 0.15 };
+    let least = (if course.noise.heavy { 9.0 } else { 7.0 } * sd).max(visible);
     let longest = (rows / 25).clamp(2, 20);
     let main = loss_tracks(course, false);
     let mut labels = Vec::new();

@@ -57,23 +57,39 @@ fn steps(rows: usize, random: &mut Random) -> Vec<i64> {
     (0..rows as i64).map(|row| first + row * every).collect()
 }
 
+/// Rows after which the log ends: all, or those of a run that was stopped; often just when a
+/// restart of the learning rate has taken the loss up.
+fn cut(lr: &[f64], wanted: Option<Kind>, random: &mut Random) -> usize {
+    let rows = lr.len();
+    let restarts: Vec<usize> = (rows / 5 + 1..rows).filter(|row| lr[*row] > 3.0 * lr[row - 1]).collect();
+    let share = match random.next() {
+        _ if !restarts.is_empty() && random.chance(0.4) => {
+            random.pick(&restarts) as f64 / rows as f64 + random.between(0.01, 0.09)
+        }
+        drawn if drawn < 0.55 => 1.0,
+        _ => random.between(0.25, 1.0),
+    };
+    let needed = wanted.map_or(3, rows_needed);
+    ((share * rows as f64) as usize).max(needed).min(rows)
+}
+
 /// A healthy job in which a kind can happen.
 pub fn job(wanted: Option<Kind>, random: &mut Random) -> Course {
     let family = family(wanted, random);
     let rows = row_count(wanted, random);
     let steps = steps(rows, random);
-    let needed = wanted.map_or(3.min(rows), rows_needed);
-    let cut = ((random.between(0.25, 1.0) * rows as f64) as usize).max(needed);
     let learned = learn(family, rows, random);
+    let logged_rows = cut(&learned.lr, wanted, random);
     let mut course = Course {
         family,
         planned: steps[rows - 1],
-        logged_rows: if random.chance(0.55) { rows } else { cut },
+        logged_rows,
         steps,
         lr: learned.lr,
         noise: Noise::of_loss(family, random),
         rate: rate(rows, random),
         downtime: Vec::new(),
+        has_hard_batches: false,
         is_timed: random.chance(0.85),
         knows_plan: random.chance(0.75),
         capacity: None,

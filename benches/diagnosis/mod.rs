@@ -13,9 +13,10 @@ mod oddities;
 mod plain;
 mod policies;
 mod score;
+mod truth;
 
 use crate::random::Random;
-use curves::{Course, Family, Track, mean};
+use curves::{Course, Family};
 use faults::Label;
 use runq_udfs::kernels::diagnosis::{Kind, Role, Run};
 use std::collections::BTreeMap;
@@ -57,32 +58,26 @@ impl Labelled {
     pub fn is_healthy(&self) -> bool {
         self.truth.is_empty()
     }
-
-    /// Whether a loss of it says nothing by resting: rivals, a penalty that is constant.
-    fn rests_by_nature(&self) -> bool {
-        self.family == Family::Gan || self.run.curves.iter().any(|curve| curve.key == "loss_penalty")
-    }
 }
 
 /// The run of a seed. Every second one is healthy, the others have the fourteen kinds in turn.
 pub fn labelled(seed: u64) -> Labelled {
     let wanted = (seed % 2 == 1).then(|| Kind::ALL[(seed / 2 % 14) as usize]);
     let mut random = Random(seed.wrapping_mul(0xD134_2543_DE82_EF95) ^ 0x5bd1_e995);
-    let mut tries = (0..60).map(|_| attempt(wanted, seed, &mut random));
     let mut last = None;
     // Runs that nobody can decide on are left out as long as that can be helped.
-    let clear = tries.find_map(|made| match made {
-        Some(made) if made.undecided.is_empty() || made.rests_by_nature() => Some(made),
-        made => {
-            last = made.or(last.take());
-            None
+    for _ in 0..60 {
+        match attempt(wanted, seed, &mut random) {
+            Some((true, made)) => return made,
+            made => last = made.map(|(_, made)| made).or(last),
         }
-    });
-    clear.or(last).expect("one of many tries works")
+    }
+    last.expect("one of many tries works")
 }
 
-/// Makes a run; none where the fault would not be seen, or another one came with it.
-fn attempt(wanted: Option<Kind>, seed: u64, random: &mut Random) -> Option<Labelled> {
+/// Makes a run, and says whether it is to be kept; none where the fault would not be seen, or another
+/// one came with it.
+fn attempt(wanted: Option<Kind>, seed: u64, random: &mut Random) -> Option<(bool, Labelled)> {
     let mut course = jobs::job(wanted, random);
     oddities::add(&mut course, wanted, random);
     let rows = course.logged_rows;
@@ -90,26 +85,15 @@ fn attempt(wanted: Option<Kind>, seed: u64, random: &mut Random) -> Option<Label
         Some(kind) => faults::inject(kind, &mut course, rows, random),
         None => Vec::new(),
     };
-    if wanted.is_some() && truth.is_empty() {
+    let undecided = truth::undecided(&course, &truth);
+    if (wanted.is_some() && truth.is_empty()) || !truth::is_all(&course, &truth) {
         return None;
     }
-    let flat = flatness(&course, rows, &truth);
-    let has_plateau = truth.iter().any(|label| label.kind == Kind::Plateau);
-    if has_plateau != (flat == Flat::Yes)
-        && !truth.iter().any(|label| label.may_also.contains(&Kind::Plateau))
-    {
-        return None;
-    }
-    let mut undecided = Vec::new();
-    if flat == Flat::Undecided {
-        undecided.push(Kind::Plateau);
-    }
-    if !truth.iter().any(|label| matches!(label.kind, Kind::Overfitting | Kind::Divergence))
-        && has_turned(&course, rows)
-    {
-        undecided.push(Kind::Overfitting);
-    }
-    Some(finish(course, rows, seed, truth, undecided))
+    // Where rest or rise lies in the nature of a run, more of its kind would be no clearer.
+    let by_nature = course.family == Family::Gan
+        || course.tracks.iter().any(|track| track.key == "loss_penalty")
+        || (truth::restart(&course, rows).is_some() && random.chance(0.5));
+    Some((undecided.is_empty() || by_nature, finish(course, rows, seed, truth, undecided)))
 }
 
 fn finish(course: Course, rows: usize, seed: u64, truth: Vec<Label>, undecided: Vec<Kind>) -> Labelled {
@@ -133,65 +117,6 @@ fn finish(course: Course, rows: usize, seed: u64, truth: Vec<Label>, undecided: 
         active_s: course.active_s(),
         goal_steps: course.steps,
     }
-}
-
-/// Whether a run still gains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flat {
-    Yes,
-    No,
-    Undecided,
-}
-
-/// Whether the noise-free losses still gain over the last 30 % of the rows: 2 % of the scale and more
-/// is a gain, less than 0.5 % is none, and between them nobody decides. A loss that comes to rest
-/// because its learning rate did is no plateau.
-fn flatness(course: &Course, rows: usize, truth: &[Label]) -> Flat {
-    // A policy's loss is no measure of it, and two losses that fight rest at a level.
-    match course.family {
-        Family::Rl => return Flat::No,
-        Family::Gan => return Flat::Undecided,
-        _ => {}
-    }
-    if truth.iter().any(|label| label.kind == Kind::Divergence) {
-        return Flat::No;
-    }
-    // A loss that is NaN from a row on is judged by what is there.
-    let is_nan = truth.iter().find(|label| label.kind == Kind::Nan && label.is_fatal);
-    let rows = is_nan.map_or(rows, |label| course.steps.partition_point(|step| *step < label.onset_step));
-    let peak = course.lr[..rows].iter().copied().fold(0.0, f64::max);
-    let is_rested = rows > 0 && course.lr[rows - 1] < 0.05 * peak;
-    if rows < 45 || (is_rested && course.tracks.iter().any(|track| track.role == Role::Lr)) {
-        return Flat::No;
-    }
-    let gains = |role: Role| {
-        let of_role = course.tracks.iter().filter(move |track| track.role == role);
-        of_role.map(|track| gain(track, rows)).collect::<Vec<f64>>()
-    };
-    let (losses, vals) = (gains(Role::Loss), gains(Role::ValLoss));
-    match (losses[0], is_rested) {
-        (gain, false) if gain.abs() < 0.005 && course.noise.standard_error(rows) < 0.003 => Flat::Yes,
-        // An auxiliary loss or a validation loss may rest while the loss gains; both views are right.
-        (gain, _) if gain < 0.02 || losses.iter().chain(&vals).any(|gain| *gain < 0.02) => Flat::Undecided,
-        _ => Flat::No,
-    }
-}
-
-/// What a noise-free metric gains over the last 30 % of the rows, in shares of its scale.
-fn gain(track: &Track, rows: usize) -> f64 {
-    let window = &track.clean[rows - rows * 3 / 10..rows];
-    let quarter = window.len().div_ceil(4);
-    let fall = mean(&window[..quarter]) - mean(&window[window.len() - quarter..]);
-    fall * 4.0 / 3.0 / track.scale(rows - 1)
-}
-
-/// Whether the noise-free validation loss ends more than 1 % above its best.
-fn has_turned(course: &Course, rows: usize) -> bool {
-    let turned = |track: &Track| {
-        let best = track.clean[..rows].iter().copied().fold(f64::INFINITY, f64::min);
-        track.clean[rows - 1] - best > 0.01 * track.scale(rows - 1)
-    };
-    course.tracks.iter().any(|track| track.role == Role::ValLoss && turned(track))
 }
 
 /// Prints the tables, or one run.

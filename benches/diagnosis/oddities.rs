@@ -58,6 +58,7 @@ fn hard_batches(course: &mut Course, random: &mut Random) {
         rises.push((row, random.between(0.1, 0.4)));
         row += random.log_count(8, rows.max(8));
     }
+    course.has_hard_batches = true;
     if let Some(track) = loss(course) {
         track.raise(&rises);
     }
@@ -68,6 +69,7 @@ fn recurring_batch(course: &mut Course, random: &mut Random) {
     let rows = course.rows();
     let (apart, rise) = (random.log_count(25, 800), random.between(0.1, 0.4));
     let rises: Vec<(usize, f64)> = (apart / 2..rows).step_by(apart).map(|row| (row, rise)).collect();
+    course.has_hard_batches = true;
     if let Some(track) = loss(course) {
         track.raise(&rises);
     }
