@@ -1,7 +1,7 @@
 //! What runq costs, side by side with its neighbours in one run.
 //!
-//! `cargo bench` runs everything; `cargo bench -- convert fresh` just these parts. Every figure but
-//! the functions' is of a whole process, started anew, the median of at least 5 runs by CPU time.
+//! `cargo bench` runs everything; `cargo bench -- convert fresh` just these parts. The part `diagnosis`
+//! scores verdicts and measures no time. Every other figure but the functions' is of a whole process, started anew, the median of at least 5 runs by CPU time.
 //! Neighbours are compared with where they are installed; `benches/README.md` says which, and holds
 //! the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]

@@ -34,6 +34,9 @@ pub fn add(course: &mut Course, wanted: Option<Kind>, random: &mut Random) {
     {
         all.extend([clipped, stronger_gradient]);
     }
+    if !matches!(wanted, Some(Kind::LossSpike | Kind::Nan)) {
+        all.push(held);
+    }
     if wanted != Some(Kind::ThroughputDrop) {
         all.push(slower);
     }
@@ -156,14 +159,33 @@ fn rounding(course: &mut Course, random: &mut Random) {
     }
 }
 
-/// Stopped and started again.
+/// Stopped and started again; without the optimizer's state the loss is a little up for a while.
 fn resume(course: &mut Course, random: &mut Random) {
+    let rows = course.rows();
     for _ in 0..random.count(1, 3) {
-        let row = random.count(1, course.rows().max(2) - 1);
+        let row = random.count(1, rows.max(2) - 1);
         course.downtime.push((row, random.log_between(60.0, 2e5)));
     }
     course.downtime.sort_by_key(|(row, _)| *row);
     course.downtime.dedup_by_key(|(row, _)| *row);
+    let (up, lasts) = (random.between(0.0, 0.06), random.between(0.001, 0.005) * rows as f64 + 1.0);
+    let starts: Vec<usize> = course.downtime.iter().map(|(row, _)| *row).collect();
+    let forgets = random.chance(0.3);
+    if let Some(track) = loss(course).filter(|_| forgets) {
+        for (start, row) in starts.into_iter().flat_map(|start| (start..rows).map(move |row| (start, row))) {
+            track.values[row] += up * track.clean[row].abs() * (-((row - start) as f64) / lasts).exp();
+        }
+    }
+}
+
+/// Gradients are gathered over some rows: each of them logs the same loss.
+fn held(course: &mut Course, random: &mut Random) {
+    let over = random.count(2, 8);
+    // A hard batch would be so for all of these rows, which is a spike as far as anybody can tell.
+    let is_even = !course.has_hard_batches && !course.noise.heavy && course.noise.second.is_none();
+    if let Some(track) = loss(course).filter(|_| is_even) {
+        (0..track.values.len()).for_each(|row| track.values[row] = track.values[row - row % over]);
+    }
 }
 
 /// One interval in which the machine did something else.

@@ -199,9 +199,10 @@ fn score(judge: &Judge, made: &Labelled, tally: &mut Tally) {
         }
     }
     let is_hit = |place: usize| matched.iter().flatten().any(|(finding, _)| *finding == place);
+    let hits: Vec<Option<&Finding>> = matched.iter().map(|hit| hit.map(|(place, _)| &found[place])).collect();
     let left = (0..found.len()).filter(|place| !is_hit(*place)).map(|place| &found[place]);
     let wrong: Vec<Kind> =
-        left.filter(|finding| !is_excused(made, finding)).map(|finding| finding.kind).collect();
+        left.filter(|finding| !is_excused(made, finding, &hits)).map(|finding| finding.kind).collect();
     score_alarms(made, &wrong, tally);
     if made.is_healthy() {
         tally.healthy += 1;
@@ -259,12 +260,15 @@ fn rows_off(made: &Labelled, label: &Label, finding: &Finding) -> Option<usize> 
     (rows <= most).then_some(rows)
 }
 
-/// Whether nobody can object to a finding: undecided, a consequence, or the same event seen on
-/// another of its metrics.
-fn is_excused(made: &Labelled, finding: &Finding) -> bool {
-    let same_elsewhere = |label: &Label| label.keys.len() != 1 && rows_off(made, label, finding).is_some();
+/// Whether nobody can object to a finding: undecided, a consequence, or an event that was found on
+/// another of its metrics as well.
+fn is_excused(made: &Labelled, finding: &Finding, hits: &[Option<&Finding>]) -> bool {
+    let same_elsewhere = |(label, hit): (&Label, &Option<&Finding>)| {
+        hit.is_some_and(|hit| hit.curve != finding.curve) && rows_off(made, label, finding).is_some()
+    };
     made.undecided.contains(&finding.kind)
-        || made.truth.iter().any(|label| label.may_also.contains(&finding.kind) || same_elsewhere(label))
+        || made.truth.iter().any(|label| label.may_also.contains(&finding.kind))
+        || made.truth.iter().zip(hits).any(same_elsewhere)
 }
 
 /// The curve that stands for a run: its first loss, in RL its reward.
