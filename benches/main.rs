@@ -1,9 +1,9 @@
-//! What runq costs, side by side with its neighbours in one run.
+//! What runq costs, side by side with its neighbours in one run, and how well it diagnoses runs.
 //!
-//! `cargo bench` runs everything; `cargo bench -- convert fresh` just these parts. The part `diagnosis`
-//! scores verdicts and measures no time. Every other figure but the functions' is of a whole process, started anew, the median of at least 5 runs by CPU time.
-//! Neighbours are compared with where they are installed; `benches/README.md` says which, and holds
-//! the figures.
+//! `cargo bench` runs everything; `cargo bench -- convert fresh` just these parts. Every figure but
+//! the functions' and the diagnosis' is of a whole process, started anew, the median of at least 5
+//! runs by CPU time. Neighbours are compared with where they are installed; `benches/README.md` says
+//! which, and holds the figures.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod convert;

@@ -70,30 +70,31 @@ fn all(run: &Run, spikes: Rows, bursts: Rows, overfitting: Overfitting) -> Vec<F
 
 /// Rules on shares of a first part, for the metrics of machine and policy. Each begins in the first
 /// row from which on it holds to the end.
-fn shares(run: &Run, curve: &Curve) -> Option<(Kind, usize)> {
+fn shares(run: &Run, curve: &Curve) -> Vec<(Kind, usize)> {
     let values = &curve.values;
     let quarter = values.len() / 4;
-    let newest = mean(&values[values.len() - values.len() / 10..]);
     if quarter < 5 {
-        return None;
+        return Vec::new();
     }
+    let newest = mean(&values[values.len() - values.len() / 10..]);
     let first = mean(&values[..quarter]);
     let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let (kind, limit, is_above) = match curve.role {
-        Role::Throughput => (Kind::ThroughputDrop, 0.6 * first, false),
-        Role::Memory => match run.memory_capacity.filter(|most| newest > 0.9 * most) {
-            Some(most) => (Kind::OomRisk, 0.9 * most, true),
-            None => (Kind::MemoryLeak, 1.1 * first, true),
-        },
-        Role::Reward => (Kind::RewardCollapse, best - 0.5 * best.abs(), false),
-        Role::Kl => (Kind::KlBlowup, 0.5, true),
-        Role::Entropy => (Kind::EntropyCollapse, 0.1, false),
-        Role::Length => (Kind::LengthCollapse, 0.5 * first, false),
-        _ => return None,
+    let full = run.memory_capacity.map_or(f64::INFINITY, |most| 0.9 * most);
+    let rules: &[(Kind, f64, bool)] = match curve.role {
+        Role::Throughput => &[(Kind::ThroughputDrop, 0.6 * first, false)],
+        Role::Memory => &[(Kind::MemoryLeak, 1.1 * first, true), (Kind::OomRisk, full, true)],
+        Role::Reward => &[(Kind::RewardCollapse, best - 0.5 * best.abs(), false)],
+        Role::Kl => &[(Kind::KlBlowup, 0.5, true)],
+        Role::Entropy => &[(Kind::EntropyCollapse, 0.1, false)],
+        Role::Length => &[(Kind::LengthCollapse, 0.5 * first, false)],
+        _ => &[],
     };
-    let holds = |value: f64| (value > limit) == is_above;
-    let begins = values.iter().rposition(|value| !holds(*value)).map_or(0, |last| last + 1);
-    holds(newest).then_some((kind, begins.min(values.len() - 1)))
+    let begins = |(kind, limit, is_above): &(Kind, f64, bool)| {
+        let holds = |value: f64| (value > *limit) == *is_above;
+        let before = values.iter().rposition(|value| !holds(*value));
+        holds(newest).then_some((*kind, before.map_or(0, |last| last + 1).min(values.len() - 1)))
+    };
+    rules.iter().filter_map(begins).collect()
 }
 
 fn finite(curve: &Curve) -> Curve {
