@@ -153,7 +153,8 @@ fn losses(course: &mut Course, loss: Vec<f64>, fresh: &[f64], wanted: Option<Kin
 /// The higher the better, where the validation loss is lower.
 fn accuracy(val: &Track, noise: &Noise, random: &mut Random) -> Track {
     let top = random.between(0.5, 0.97);
-    let (start, range) = (val.clean[0], val.range().max(1e-12));
+    let start = val.clean[0];
+    let range = (start - val.clean.iter().copied().fold(start, f64::min)).max(1e-12);
     let gain = top * random.between(0.5, 0.95);
     let clean =
         val.clean.iter().map(|loss| top - gain + gain * ((start - loss) / range).clamp(-1.0, 1.0)).collect();
