@@ -11,24 +11,31 @@ pub const TWICE_THE_MEDIAN: Judge = Judge {
     diagnose: |run| all(run, twice_the_median, exploded, val_ratio),
     forecast: Some(last_value),
     eta: Some(median_rate),
-    stop: Some(|run| {
-        all(run, twice_the_median, exploded, val_ratio).iter().any(|finding| is_fatal(finding.kind))
-    }),
+    stop: Some(|run| has_fatal(&all(run, twice_the_median, exploded, val_ratio))),
 };
 
 /// 7 standard deviations over 128 rows (OLMo 2).
-pub const SEVEN_SD: Judge =
-    Judge { name: "7 SD", diagnose: |run| all(run, seven_sd, seven_sd, patience), ..TWICE_THE_MEDIAN };
+pub const SEVEN_SD: Judge = Judge {
+    name: "7 SD",
+    diagnose: |run| all(run, seven_sd, seven_sd, patience),
+    stop: Some(|run| has_fatal(&all(run, seven_sd, seven_sd, patience))),
+    ..TWICE_THE_MEDIAN
+};
 
 /// z over 2.5 against exponential means with 0.97 (ZClip).
-pub const EMA_Z: Judge =
-    Judge { name: "EMA z", diagnose: |run| all(run, ema_z, ema_z, patience), ..TWICE_THE_MEDIAN };
+pub const EMA_Z: Judge = Judge {
+    name: "EMA z",
+    diagnose: |run| all(run, ema_z, ema_z, patience),
+    stop: Some(|run| has_fatal(&all(run, ema_z, ema_z, patience))),
+    ..TWICE_THE_MEDIAN
+};
 
 type Rows = fn(&[f64]) -> Vec<usize>;
 type Overfitting = fn(&[f64], &[f64]) -> Option<usize>;
 
-fn is_fatal(kind: Kind) -> bool {
-    matches!(kind, Kind::Nan | Kind::Divergence | Kind::Overfitting | Kind::GradVanishing | Kind::Plateau)
+fn has_fatal(found: &[Finding]) -> bool {
+    let fatal = [Kind::Nan, Kind::Divergence, Kind::Overfitting, Kind::GradVanishing, Kind::Plateau];
+    found.iter().any(|finding| fatal.contains(&finding.kind))
 }
 
 fn all(run: &Run, spikes: Rows, bursts: Rows, overfitting: Overfitting) -> Vec<Finding> {
