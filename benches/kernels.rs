@@ -3,8 +3,8 @@
 //! Each with the limit it is held to. `RUNQ_BENCH_PYTHON` (by default `python3`) runs
 //! `compare/tsdownsample.py` on such a curve, for the sampling.
 
-use crate::logs::Random;
 use crate::measure::python;
+use crate::random::Random;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
 use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;

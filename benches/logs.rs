@@ -1,23 +1,10 @@
 //! Logs to measure with, as their producers write them. The numbers are random but the same in each run.
 
+use crate::random::Random;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-
-/// SplitMix64 (Steele et al. 2014), in [0, 1).
-pub struct Random(pub u64);
-
-impl Random {
-    /// The next number.
-    pub fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
 
 fn create(path: &Path) -> BufWriter<File> {
     fs::create_dir_all(path.parent().unwrap()).unwrap();

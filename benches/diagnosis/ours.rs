@@ -1,0 +1,42 @@
+//! The detectors of `runq-udfs`.
+
+use super::score::{Eta, Forecast, Judge};
+use runq_udfs::kernels::diagnosis::{
+    self, Finding, Judgement, Limits, Monitor, Outline, Run, StopAdvice, Trace,
+};
+
+/// Ours.
+pub const OURS: Judge =
+    Judge { name: "runq", diagnose, forecast: Some(forecast), eta: Some(eta), stop: Some(stop) };
+
+fn diagnose(run: &Run) -> Vec<Finding> {
+    let limits = Limits::default();
+    Monitor::of(run, &limits).findings(&limits)
+}
+
+fn outline(steps: &[i64], times_s: &[f64], values: &[f64]) -> Outline {
+    let mut trace = Trace::default();
+    for (row, step) in steps.iter().enumerate() {
+        let time_s = times_s.get(row).copied().unwrap_or(f64::NAN);
+        trace.push(*step, time_s, values.get(row).copied().unwrap_or(0.0));
+    }
+    trace.outline()
+}
+
+fn forecast(steps: &[i64], values: &[f64], planned: i64) -> Option<Forecast> {
+    let forecast = diagnosis::Forecast::of(&outline(steps, &[], values), planned)?;
+    Some(Forecast { point: forecast.point, low: forecast.low, high: forecast.high })
+}
+
+fn eta(steps: &[i64], times_s: &[f64], resumed_at: &[i64], planned: i64) -> Option<Eta> {
+    let eta = diagnosis::Eta::of(&outline(steps, times_s, &[]), Some(planned), resumed_at)?;
+    let left = eta.left?;
+    Some(Eta { eta_s: left.eta_s, low_s: left.low_s, high_s: left.high_s })
+}
+
+fn stop(run: &Run) -> bool {
+    let limits = Limits::default();
+    let monitor = Monitor::of(run, &limits);
+    let judgement = Judgement::new(&monitor, &limits);
+    StopAdvice::of(&judgement, &judgement.findings()).is_some()
+}
