@@ -61,6 +61,9 @@ pub type Config = BTreeMap<String, (String, Option<f64>)>;
 /// How many first values tell a training from another.
 pub const EARLY: usize = 4;
 
+/// How many last values are kept besides.
+pub const LATE: usize = 4;
+
 /// How many gaps the honest state looks at.
 pub const GAPS: usize = 10;
 
@@ -124,7 +127,9 @@ pub struct Stats {
     /// The point at the first step.
     pub first: Option<(i64, f64)>,
     /// The values at the first steps, as many as there are.
-    pub early: [f32; EARLY],
+    early: [f32; EARLY],
+    /// The finite values at the last steps: the one of number `n` stands at `n % LATE`.
+    late: [f32; LATE],
     /// Smallest finite value and its first step.
     pub min: Option<(i64, f64)>,
     /// Largest finite value and its first step.
@@ -165,6 +170,7 @@ impl Stats {
     }
 
     fn push_finite(&mut self, step: i64, value: f64) {
+        self.late[(self.finite_count() - 1) as usize % LATE] = value as f32;
         if self.min.is_none_or(|(_, min)| value < min) {
             self.min = Some((step, value));
         }
@@ -181,6 +187,17 @@ impl Stats {
         let delta = difference - self.mean;
         self.mean += delta / self.finite_count() as f64;
         self.m2 += delta * (difference - self.mean);
+    }
+
+    /// The first values.
+    pub fn early(&self) -> &[f32] {
+        &self.early[..EARLY.min(self.count as usize)]
+    }
+
+    /// The last finite values, in their order.
+    pub fn late(&self) -> Vec<f32> {
+        let count = self.finite_count() as usize;
+        (count.saturating_sub(LATE)..count).map(|number| self.late[number % LATE]).collect()
     }
 
     fn scale(&self) -> f64 {
