@@ -41,8 +41,8 @@ pub struct RunState {
     pub last_times: VecDeque<TimeMs>,
     /// Latest change of a file, for logs without times.
     pub modified: Option<TimeMs>,
-    /// Lines of console so far.
-    pub console_lines: i64,
+    /// Printed lines so far, by path of the log.
+    pub console_lines: BTreeMap<String, i64>,
     /// Alerts so far.
     pub alert_count: i64,
     /// What is known of the axes of metrics beyond their points.
@@ -80,6 +80,8 @@ pub struct KeyState {
     pub counter: Counter,
     /// Points stored so far, superseded ones included.
     pub stored: i64,
+    /// Points of databases among them.
+    pub arrivals: i64,
     /// Smallest and largest step in stored files.
     pub stored_steps: Option<(i64, i64)>,
     /// Newest segment among stored points.
@@ -246,6 +248,17 @@ impl KeyState {
 }
 
 impl RunState {
+    /// Number of the next line that the log at `path` printed, from 1.
+    pub fn next_line(&mut self, path: &str) -> i64 {
+        if !self.console_lines.contains_key(path) {
+            self.console_lines.insert(path.to_string(), 0);
+        }
+        self.console_lines.get_mut(path).map_or(0, |lines| {
+            *lines += 1;
+            *lines
+        })
+    }
+
     /// State of a key, made when new.
     pub fn key(&mut self, key: &str) -> &mut KeyState {
         self.keys.entry(key.to_string()).or_default()

@@ -1,6 +1,6 @@
 //! Trackers that keep SQLite databases, read while their writers live.
 
-use crate::common::{Project, read_at_once, without_number};
+use crate::common::{Project, read_at_once};
 use rusqlite::{Connection, params};
 use std::fs;
 use std::path::Path;
@@ -26,11 +26,6 @@ fn log(connection: &Connection, run: &str, step: i64, json: &str) {
     let sql = "insert into metrics (run_id, timestamp, run_name, step, metrics) values (?1, ?2, ?1, ?3, ?4)";
     let time = format!("2026-11-20T17:52:{:02}.295332+00:00", step % 60);
     connection.execute(sql, params![run, time, step, json.as_bytes()]).unwrap();
-}
-
-/// Arrivals are numbered table by table as they are read.
-fn without_seq(tables: &str) -> String {
-    tables.lines().map(|line| without_number(line, "seq")).collect::<Vec<_>>().join("\n")
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -76,7 +71,7 @@ fn a_live_database_gives_in_pieces_what_it_gives_at_once() {
             assert_eq!(project.refresh().point_count, 0, "{journal}");
         }
         // Tables have no order among each other; that of each metric holds.
-        let (now, at_once) = (without_seq(&project.everything()), without_seq(&read_at_once(&project)));
+        let (now, at_once) = (project.everything(), read_at_once(&project));
         assert!(now == at_once, "{journal}: {now}\n{at_once}");
         let rows = project.ask("select name, run_group, point_count, path from runs order by run_id");
         assert_eq!(

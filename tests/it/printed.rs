@@ -91,6 +91,11 @@ fn the_ranks_of_a_job_are_one_run() {
     project.append("job/rank1.log", "step 9: loss 9.5\n");
     project.refresh();
     assert_eq!(metric(&project, "rank1/loss").last().map(String::as_str), Some("9 9.5"));
+    // Lines are numbered in their file, whichever grew first.
+    project.append("job/rank0.log", "done\n");
+    project.refresh();
+    let last = "select concat(file, ':', line, ' ', text) from console where line > 5 order by file, line";
+    assert_eq!(project.column(last), ["job/rank0.log:6 done", "job/rank1.log:6 step 9: loss 9.5"]);
 }
 
 #[test]
