@@ -3,8 +3,9 @@
 
 use super::parse::archive::{Archive, is_archive};
 use super::parse::axis;
-use super::parse::document::{each_value, read, whole};
+use super::parse::document::{read, whole};
 use super::parse::json::{Json, flatten, parse_number_like, parse_whole};
+use super::parse::lines::each_value;
 use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, strings, text_at, time_at};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};

@@ -2,8 +2,9 @@
 //! in `metrics.json` and the hyperparameters in `params.yaml`. Before version 1 the tables lay in
 //! `scalars` or in the folder itself, and the latest values in `<folder>.json` beside it.
 
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::{read, whole};
 use super::parse::json::{Json, flatten, parse_number_like, parse_whole, text_of};
+use super::parse::lines::each_line;
 use super::parse::rows::set_config;
 use super::parse::words::{join, split};
 use super::parse::yaml;
@@ -177,7 +178,7 @@ fn run_logs(folder: &str, inputs: Vec<RunInput>) -> RunLogs {
 fn read_table(log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
     let mut header: String = serde_json::from_str(&from.state).unwrap_or_default();
     let key = log.role;
-    let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
+    let (offset, row_count) = each_line(log, &from, sink, &mut |line: &[u8], sink: &mut dyn Sink| {
         let line = text_of(line);
         match columns(&header) {
             _ if columns(&line).is_some() => header = line.into_owned(),

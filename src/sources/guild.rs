@@ -1,8 +1,9 @@
 //! Guild AI: `.guild/runs/<id>/` with an attribute a file in `.guild/attrs/`, the output of the process, and
 //! event files of TensorBoard, of which Guild itself writes those in `.guild/`.
 
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::{read, whole};
 use super::parse::json::{Json, flatten, text_of};
+use super::parse::lines::{Printed, each_line};
 use super::parse::rows::set_config;
 use super::parse::terminal::shown;
 use super::parse::words::{command, filled, join, split, strings, text_at};
@@ -109,11 +110,15 @@ impl Source for Guild {
         match place(log.path).map(|(_, part)| part) {
             Some(Part::Events(_)) => TfEvents.read(log, from, sink),
             Some(Part::Output) => {
-                let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
-                    let text = shown(&text_of(line));
-                    sink.console(ConsoleLine { time: None, stream: None, text });
-                    Ok(())
-                })?;
+                let (offset, row_count) = each_line(
+                    log,
+                    &from,
+                    sink,
+                    &mut Printed(|line: &[u8], sink: &mut dyn Sink| {
+                        let text = shown(&text_of(line));
+                        sink.console(ConsoleLine { time: None, stream: None, text });
+                    }),
+                )?;
                 Ok(Resume { offset, state: String::new(), row_count })
             }
             Some(part) => {

@@ -2,8 +2,9 @@
 //! ended), `config.json`, `metrics.json` (all points, rewritten at each heartbeat) and `cout.txt`.
 
 use super::parse::axis;
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::{read, whole};
 use super::parse::json::{Json, flatten, parse_whole, text_of};
+use super::parse::lines::{Printed, each_line};
 use super::parse::rows::set_config;
 use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, text_at, time_at};
@@ -75,11 +76,15 @@ impl Source for Sacred {
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         let name = split(log.path).1;
         if name == "cout.txt" {
-            let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
-                let text = shown(&text_of(line));
-                sink.console(ConsoleLine { time: None, stream: None, text });
-                Ok(())
-            })?;
+            let (offset, row_count) = each_line(
+                log,
+                &from,
+                sink,
+                &mut Printed(|line: &[u8], sink: &mut dyn Sink| {
+                    let text = shown(&text_of(line));
+                    sink.console(ConsoleLine { time: None, stream: None, text });
+                }),
+            )?;
             return Ok(Resume { offset, state: String::new(), row_count });
         }
         let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };

@@ -2,9 +2,10 @@
 //! records framed as W&B's is, and `files/` with configuration and machine. Before 0.6 there was no
 //! such log, but a folder of lines for each metric in `logs/`.
 
-use super::parse::document::{each_value, read, whole};
+use super::parse::document::{read, whole};
 use super::parse::frame::{Found, Frames, Header, Memory};
 use super::parse::json::{Json, flatten, parse_whole, text_of};
+use super::parse::lines::each_value;
 use super::parse::rows::set_config;
 use super::parse::terminal::shown;
 use super::parse::window::Window;

@@ -1,5 +1,5 @@
 //! Logs of one job whose processes each write a file: `rank0.log`, `log_rank_1.txt`, `stdout.0`,
-//! `attempt_0/1/stdout.log`. They are one run; what processes beside the first log bears their rank.
+//! `attempt_0/1/stdout.log`, `0.monitor.csv` of an environment of Stable-Baselines3. They are one run; what processes beside the first log bears their rank.
 
 use super::judge;
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
@@ -83,11 +83,14 @@ fn named(name: &str) -> Option<(String, u32)> {
     Some((format!("{before}rank#{behind}"), number(rank)?))
 }
 
-/// `stdout.0`, `stderr.12`.
+/// `stdout.0`, `stderr.12`, `3.monitor.csv`.
 fn numbered(name: &str) -> Option<(String, u32)> {
-    let (stem, rank) = name.split_once('.')?;
-    matches!(stem, "stdout" | "stderr").then_some(())?;
-    Some((format!("{stem}.#"), number(rank)?))
+    let (stem, rest) = name.split_once('.')?;
+    match (stem, rest) {
+        ("stdout" | "stderr", rank) => Some((format!("{stem}.#"), number(rank)?)),
+        (rank, "monitor.csv") => Some((format!("#.{rest}"), number(rank)?)),
+        _ => None,
+    }
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -219,6 +222,10 @@ mod tests {
             ["gpt: @x/gpt_rank-0.jsonl rank1/@x/gpt_rank-1.jsonl", "gpt: rank1/@x/gpt_rank-1.csv"]
         );
         assert_eq!(runs(&["job/stdout.0", "job/stdout.1"]), ["job: @job/stdout.0 rank1/@job/stdout.1"]);
+        assert_eq!(
+            runs(&["ppo/0.monitor.csv", "ppo/1.monitor.csv", "ppo/monitor.csv"]),
+            ["ppo: @ppo/0.monitor.csv rank1/@ppo/1.monitor.csv", "ppo: @ppo/monitor.csv"]
+        );
         assert_eq!(
             runs(&["j/attempt_0/0/stdout.log", "j/attempt_0/1/stdout.log", "j/attempt_1/0/stdout.log"]),
             ["j: @j/attempt_0/0/stdout.log rank1/@j/attempt_0/1/stdout.log", "j: @j/attempt_1/0/stdout.log"]

@@ -5,8 +5,9 @@ mod store;
 mod tags;
 
 use super::find::judge;
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::{read, whole};
 use super::parse::json::{Json, parse_number_like, text_of};
+use super::parse::lines::each_line;
 use super::parse::words::{split, text_at};
 use super::parse::{axis, yaml};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
