@@ -1,7 +1,7 @@
 //! Guild AI: `.guild/runs/<id>/` with an attribute a file in `.guild/attrs/`, the output of the process, and
 //! event files of TensorBoard, of which Guild itself writes those in `.guild/`.
 
-use super::parse::document::{read, whole};
+use super::parse::document::whole;
 use super::parse::json::{Json, flatten, text_of};
 use super::parse::lines::{Printed, each_line};
 use super::parse::rows::set_config;
@@ -121,16 +121,11 @@ impl Source for Guild {
                 )?;
                 Ok(Resume { offset, state: String::new(), row_count })
             }
-            Some(part) => {
-                let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-                let text = text_of(&bytes);
-                match part {
-                    Part::Operation => sink.facts(operation(&text)),
-                    Part::Attribute(name) => attribute(name, &text, sink),
-                    Part::Output | Part::Events(_) => {}
-                }
-                Ok(read(bytes.len()))
-            }
+            Some(part) => whole(log, sink, &mut |bytes, sink| match part {
+                Part::Operation => sink.facts(operation(&text_of(bytes))),
+                Part::Attribute(name) => attribute(name, &text_of(bytes), sink),
+                Part::Output | Part::Events(_) => {}
+            }),
             None => Ok(from),
         }
     }

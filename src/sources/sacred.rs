@@ -2,8 +2,8 @@
 //! ended), `config.json`, `metrics.json` (all points, rewritten at each heartbeat) and `cout.txt`.
 
 use super::parse::axis;
-use super::parse::document::{read, whole};
-use super::parse::json::{Json, flatten, parse_whole, text_of};
+use super::parse::document::object;
+use super::parse::json::{Json, flatten, text_of};
 use super::parse::lines::{Printed, each_line};
 use super::parse::rows::set_config;
 use super::parse::terminal::shown;
@@ -87,18 +87,11 @@ impl Source for Sacred {
             )?;
             return Ok(Resume { offset, state: String::new(), row_count });
         }
-        let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-        match parse_whole(&bytes) {
-            Some(document @ Json::Object(_)) => match name {
-                "run.json" => run(&document, sink),
-                "metrics.json" => metrics(document, sink),
-                _ => config("", &plain(document), sink),
-            },
-            _ => {
-                sink.problem(Problem { position: "byte 0".into(), message: "expected a JSON object".into() })
-            }
-        }
-        Ok(read(bytes.len()))
+        object(log, sink, &mut |document, sink| match name {
+            "run.json" => run(&document, sink),
+            "metrics.json" => metrics(document, sink),
+            _ => config("", &plain(document), sink),
+        })
     }
 }
 
