@@ -237,14 +237,14 @@ impl Metric {
 
     /// How many values both end with; of those that repeat one counts.
     fn equal_late(&self, other: &Self) -> usize {
-        let same = self.from_end().zip(other.from_end()).take_while(|(a, b)| is_same(*a, *b));
+        let same = self.backwards().zip(other.backwards()).take_while(|(a, b)| is_same(*a, *b));
         let mut distinct: Vec<f32> = same.map(|(value, _)| value).filter(|value| tells(*value)).collect();
         distinct.dedup_by(|a, b| is_same(*a, *b));
         distinct.len()
     }
 
     /// The last values, the last one first.
-    fn from_end(&self) -> impl Iterator<Item = f32> {
+    fn backwards(&self) -> impl Iterator<Item = f32> {
         self.late.iter().rev().copied()
     }
 
@@ -255,9 +255,9 @@ impl Metric {
 
     /// Whether both come to the same last step with other values.
     fn contradicts(&self, other: &Self) -> bool {
-        let is_among = |a: f32| other.from_end().take(AT_END).any(|b| is_same(a, b));
+        let is_among = |a: f32| other.backwards().take(AT_END).any(|b| is_same(a, b));
         let is_told = !self.late.is_empty() && !other.late.is_empty();
-        is_told && self.last_step == other.last_step && !self.from_end().take(AT_END).any(is_among)
+        is_told && self.last_step == other.last_step && !self.backwards().take(AT_END).any(is_among)
     }
 }
 

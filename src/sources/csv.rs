@@ -6,6 +6,7 @@ use super::parse::axis;
 use super::parse::json::{self, Fields, Json, parse_non_finite, parse_number_like};
 use super::parse::lines::{TakeLine, each_line};
 use super::parse::rows::Tracker;
+use super::parse::words::split;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Axis, RunFacts};
 use serde::{Deserialize, Serialize};
@@ -248,7 +249,7 @@ fn sniff(path: &str, head: &[u8]) -> Verdict {
 
 /// Name of the metric of a table of DeepSpeed: `Train/Samples/train_loss` of `Train_Samples_train_loss.csv`.
 fn samples_key(path: &str) -> Option<String> {
-    let stem = path.rsplit('/').next()?.strip_suffix(".csv")?;
+    let stem = split(path).1.strip_suffix(".csv")?;
     let prefix = SAMPLES_PREFIXES.iter().find(|prefix| stem.starts_with(*prefix))?;
     let name = stem.strip_prefix(prefix).filter(|name| !name.is_empty())?;
     Some(format!("{}{name}", prefix.replace('_', "/")))
@@ -261,9 +262,9 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
     let mut runs = ranks::fold(&whole);
     let mut folders: BTreeMap<&str, RunLogs> = BTreeMap::new();
     for file in &parts {
-        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = split(&file.path).0;
         let run = folders.entry(folder).or_insert_with(|| RunLogs {
-            name: folder.rsplit('/').next().map(str::to_string),
+            name: Some(split(folder).1.to_string()),
             path: folder.to_string(),
             identity: folder.to_string(),
             inputs: Vec::new(),

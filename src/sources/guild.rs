@@ -3,14 +3,13 @@
 
 use super::parse::document::whole;
 use super::parse::json::{Json, flatten, text_of};
-use super::parse::lines::{Printed, each_line};
+use super::parse::lines::each_printed;
 use super::parse::rows::set_config;
-use super::parse::terminal::shown;
 use super::parse::words::{command, filled, join, split, strings, text_at};
 use super::parse::{axis, yaml};
 use super::tfevents::TfEvents;
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{ConsoleLine, End, Problem, RunFacts};
+use crate::records::{End, Problem, RunFacts};
 use std::collections::BTreeMap;
 
 /// Attributes that are read. The environment holds secrets and is not.
@@ -109,18 +108,7 @@ impl Source for Guild {
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         match place(log.path).map(|(_, part)| part) {
             Some(Part::Events(_)) => TfEvents.read(log, from, sink),
-            Some(Part::Output) => {
-                let (offset, row_count) = each_line(
-                    log,
-                    &from,
-                    sink,
-                    &mut Printed(|line: &[u8], sink: &mut dyn Sink| {
-                        let text = shown(&text_of(line));
-                        sink.console(ConsoleLine { time: None, stream: None, text });
-                    }),
-                )?;
-                Ok(Resume { offset, state: String::new(), row_count })
-            }
+            Some(Part::Output) => each_printed(log, &from, sink),
             Some(part) => whole(log, sink, &mut |bytes, sink| match part {
                 Part::Operation => sink.facts(operation(&text_of(bytes))),
                 Part::Attribute(name) => attribute(name, &text_of(bytes), sink),

@@ -3,13 +3,12 @@
 
 use super::parse::axis;
 use super::parse::document::object;
-use super::parse::json::{Json, flatten, text_of};
-use super::parse::lines::{Printed, each_line};
+use super::parse::json::{Json, flatten};
+use super::parse::lines::each_printed;
 use super::parse::rows::set_config;
-use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, text_at, time_at};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{Alert, ConsoleLine, End, Level, Point, Problem, RunFacts, Text};
+use crate::records::{Alert, End, Level, Point, Problem, RunFacts, Text};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -76,16 +75,7 @@ impl Source for Sacred {
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         let name = split(log.path).1;
         if name == "cout.txt" {
-            let (offset, row_count) = each_line(
-                log,
-                &from,
-                sink,
-                &mut Printed(|line: &[u8], sink: &mut dyn Sink| {
-                    let text = shown(&text_of(line));
-                    sink.console(ConsoleLine { time: None, stream: None, text });
-                }),
-            )?;
-            return Ok(Resume { offset, state: String::new(), row_count });
+            return each_printed(log, &from, sink);
         }
         object(log, sink, &mut |document, sink| match name {
             "run.json" => run(&document, sink),

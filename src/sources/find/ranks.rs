@@ -3,6 +3,7 @@
 
 use super::judge;
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
+use crate::sources::parse::words::{join, split};
 use crate::sources::{InputKind, LogFile, RunInput, RunLogs, Sink};
 use std::collections::BTreeMap;
 
@@ -49,20 +50,15 @@ fn job_run(job: String, mut files: Vec<(u32, &LogFile)>) -> Option<RunLogs> {
 
 /// The path with `#` in place of its rank, and the rank.
 fn ranked(path: &str) -> Option<(String, u32)> {
-    let (folder, name) = path.rsplit_once('/').map_or((None, path), |(folder, name)| (Some(folder), name));
-    let within = |name: &str| match folder {
-        Some(folder) => format!("{folder}/{name}"),
-        None => name.to_string(),
-    };
+    let (folder, name) = split(path);
     if let Some((name, rank)) = named(name).or_else(|| numbered(name)) {
-        return Some((within(&name), rank));
+        return Some((join(folder, &name), rank));
     }
     // torchrun: `<run id>/attempt_0/<rank>/stdout.log`.
-    let (above, parent) = folder?.rsplit_once('/').map_or(("", folder?), |parts| parts);
+    let (above, parent) = split(folder);
     let is_stream = matches!(name, "stdout.log" | "stderr.log");
     let rank = number(parent).filter(|_| is_stream)?;
-    let job = if above.is_empty() { format!("#/{name}") } else { format!("{above}/#/{name}") };
-    Some((job, rank))
+    Some((join(above, &format!("#/{name}")), rank))
 }
 
 /// `rank0.log`, `log_rank_1.txt`, `output_rank-3.log`.

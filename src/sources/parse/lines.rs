@@ -1,9 +1,10 @@
 //! Reads a growing text file line by line, in chunks, and always knows the byte offset of the
 //! first line that is not read yet.
 
-use super::json::{Json, parse_whole};
+use super::json::{Json, parse_whole, text_of};
+use super::terminal::shown;
 use super::window::Window;
-use crate::records::Problem;
+use crate::records::{ConsoleLine, Problem};
 use crate::sources::{Log, ReadSeek, Resume, Sink, StartOver};
 use std::io::{self, SeekFrom};
 
@@ -144,7 +145,8 @@ pub(crate) fn each_line(
     }
     while let Some(line) = lines.peek()? {
         let text = line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes);
-        if !line.ended && !(log.is_at_rest && take.is_whole(text)) {
+        let counts = line.ended || log.is_at_rest && take.is_whole(text);
+        if !counts {
             break;
         }
         count += 1;
@@ -158,6 +160,18 @@ pub(crate) fn each_line(
         lines.pass();
     }
     Ok((lines.offset(), count))
+}
+
+/// Reads a log whose lines were printed, and nothing else.
+///
+/// # Errors
+/// As [`each_line`].
+pub(crate) fn each_printed(log: &mut Log<'_>, from: &Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
+    let mut take = Printed(|line: &[u8], sink: &mut dyn Sink| {
+        sink.console(ConsoleLine { time: None, stream: None, text: shown(&text_of(line)) });
+    });
+    let (offset, row_count) = each_line(log, from, sink, &mut take)?;
+    Ok(Resume { offset, state: String::new(), row_count })
 }
 
 /// Whether reading stopped behind a line without end.
