@@ -242,3 +242,39 @@ fn runs_of_mlflow_go_on_end_are_deleted_and_restored() {
     assert_eq!(project.column("select value from metrics order by step"), ["0.25", "0.125"]);
     assert_eq!(project.everything(), read_at_once(&project));
 }
+
+/// What is known of the runs is told with the first and the last page of a refresh.
+#[test]
+fn runs_of_mlflow_are_told_beside_pages_of_points() {
+    let project = Project::empty();
+    let connection = mlflow(&project);
+    let log = |from: i64, to: i64| {
+        let sql = "with recursive n(i) as (select ?1 union all select i + 1 from n where i + 1 < ?2)
+            insert into metrics select 'loss', 0.5, 1795198945966, 'a', i, 0 from n";
+        connection.execute(sql, params![from, to]).unwrap();
+    };
+    connection
+        .execute_batch(
+            "insert into runs values ('a', 'first', 'RUNNING', 1795198945810, null, 'active', 1);
+            insert into params values ('lr', '0.1', 'a')",
+        )
+        .unwrap();
+    log(0, 100_001);
+    project.refresh();
+    let told =
+        "select concat(name, ' ', project, ' ', point_count, ' ', coalesce(state_detail, '-')) from runs";
+    assert_eq!(project.column(told), ["first lm 100001 -"]);
+    connection
+        .execute_batch(
+            "update runs set status = 'KILLED', name = 'second'; insert into params values ('seed', '3', 'a')",
+        )
+        .unwrap();
+    log(100_001, 220_000);
+    project.refresh();
+    assert_eq!(project.column(told), ["second lm 220000 KILLED"]);
+    assert_eq!(
+        project.column("select concat(key, '=', value) from configs order by key"),
+        ["lr=0.1", "seed=3"]
+    );
+    assert_eq!(project.refresh().written_files, 0);
+}
