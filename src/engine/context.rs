@@ -234,7 +234,7 @@ fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static s
                 .into(),
         ),
         ("phases", "select run_id, step, time, phase_from, phase_to, reason from phases".into()),
-        ("console", "select run_id, line, time, stream, text from console".into()),
+        ("console", "select run_id, line, time, stream, text, file from console".into()),
     ]
 }
 

@@ -2,13 +2,17 @@
 //! values. Of such runs one is shown, that of the origin that knows most, and the others say which
 //! they are.
 //!
-//! Two runs of different sources are one training when a metric that people optimise begins with
-//! the same values in both, whatever it is called; or when they are alone in one folder and nothing in
-//! them speaks against it. Values are compared as a console prints them: to four places.
+//! Two runs of different sources are one training when a metric that people optimise begins or ends
+//! with the same values in both, whatever it is called; or when they are alone in one folder and nothing
+//! in them speaks against it. Metrics that begin alike and come to the same last step with other values
+//! are those of two trainings. Values are compared as a console prints them: to four places.
+//!
+//! Of several candidates the pair counts that lies together, then one that ends with the same value, then
+//! one that shares more values, lies nearer, or ends at the same step: a run that was resumed begins like
+//! the one that was killed, and ends like itself.
 
 use super::Refresh;
 use super::load::Active;
-use super::state::EARLY;
 use crate::records::TimeMs;
 use crate::records::goal::goal_of;
 use crate::records::names::normal_form;
@@ -30,6 +34,10 @@ const NEAR: usize = 2;
 /// More runs than these with one pair of values: it tells none of them apart.
 const MAX_BUCKET: usize = 64;
 
+/// Last values that make two metrics differ where none of them is equal; a single one may have been
+/// logged twice.
+const AT_END: usize = 2;
+
 /// Half of the last place that is printed.
 const TOLERANCE: f32 = 6e-5;
 
@@ -48,6 +56,10 @@ struct Metric {
     name: u64,
     /// Its first values.
     early: Vec<f32>,
+    /// Its last finite values, in their order.
+    late: Vec<f32>,
+    /// The step of its last value, finite or not.
+    last_step: i64,
 }
 
 impl Likeness {
@@ -58,10 +70,9 @@ impl Likeness {
             !state.internal && !key.starts_with("system/") && (state.goal.is_some() || goal_of(key).is_some())
         });
         let metrics = with_goal.filter_map(|(key, state)| {
-            let all = state.all();
-            let count = usize::try_from(all.count).unwrap_or(0).min(EARLY);
-            let early = all.early.get(..count).filter(|early| !early.is_empty())?.to_vec();
-            Some(Metric { name: hash_of(normal_form(key).as_bytes()), early })
+            let (all, (last_step, _)) = (state.all(), state.last?);
+            let name = hash_of(normal_form(key).as_bytes());
+            Some(Metric { name, early: all.early().to_vec(), late: all.late(), last_step })
         });
         let metrics = metrics.take(MAX_METRICS).collect();
         let created_at = state.all_facts().created_at.or(state.first_time);
@@ -122,10 +133,14 @@ impl Run {
 struct Pair {
     /// Whether they lie in different corners of the root: neighbours are paired first.
     is_far: bool,
+    /// Whether no metric ends with the same value in both.
+    ends_apart: bool,
     /// Equal values, negative: the best pair comes first.
     unequal: i64,
     /// Names in which their folders differ.
     distance: usize,
+    /// Between the last steps of what begins alike.
+    steps_apart: u64,
     /// Between their starts, milliseconds.
     apart_ms: u64,
     runs: (usize, usize),
@@ -208,47 +223,109 @@ impl Metric {
         let rough =
             |value: f32| (value.abs().max(1e-6).ln() * 500.0) as i64 * if value < 0.0 { -1 } else { 1 };
         let skipped = usize::from(self.early.len() > 2);
-        let pairs = self.early.windows(2).skip(skipped).filter(|pair| pair.iter().all(|v| v.is_finite()));
+        let late = self.late.windows(2).filter(|pair| !is_same(pair[0], pair[1]));
+        let pairs = self.early.windows(2).skip(skipped).chain(late);
+        let pairs = pairs.filter(|pair| pair.iter().all(|v| v.is_finite()));
         pairs.map(move |pair| (rough(pair[0]), rough(pair[1])))
     }
 
     /// How many of the first values both have. What stays 0 or 1 says nothing.
-    fn common(&self, other: &Self) -> usize {
-        let is_same = |a: f32, b: f32| (a - b).abs() <= TOLERANCE * (1.0 + a.abs().max(b.abs()));
-        let tells = |value: &&f32| value.is_finite() && **value != 0.0 && **value != 1.0;
-        let values = self.early.iter().filter(tells);
+    fn equal_early(&self, other: &Self) -> usize {
+        let values = self.early.iter().filter(|value| tells(**value));
         values.filter(|a| other.early.iter().any(|b| is_same(**a, *b))).count()
     }
 
-    fn is_same(&self, other: &Self) -> bool {
-        let least = self.early.len().max(other.early.len()).min(ENOUGH);
-        self.common(other) >= least
+    /// How many values both end with; of those that repeat one counts.
+    fn equal_late(&self, other: &Self) -> usize {
+        let same = self.backwards().zip(other.backwards()).take_while(|(a, b)| is_same(*a, *b));
+        let mut distinct: Vec<f32> = same.map(|(value, _)| value).filter(|value| tells(*value)).collect();
+        distinct.dedup_by(|a, b| is_same(*a, *b));
+        distinct.len()
     }
+
+    /// The last values, the last one first.
+    fn backwards(&self) -> impl Iterator<Item = f32> {
+        self.late.iter().rev().copied()
+    }
+
+    fn begins_like(&self, other: &Self) -> bool {
+        let least = self.early.len().max(other.early.len()).min(ENOUGH);
+        self.equal_early(other) >= least
+    }
+
+    /// Whether both come to the same last step with other values.
+    fn contradicts(&self, other: &Self) -> bool {
+        let is_among = |a: f32| other.backwards().take(AT_END).any(|b| is_same(a, b));
+        let is_told = !self.late.is_empty() && !other.late.is_empty();
+        is_told && self.last_step == other.last_step && !self.backwards().take(AT_END).any(is_among)
+    }
+}
+
+fn is_same(a: f32, b: f32) -> bool {
+    (a - b).abs() <= TOLERANCE * (1.0 + a.abs().max(b.abs()))
+}
+
+fn tells(value: f32) -> bool {
+    value.is_finite() && value != 0.0 && value != 1.0
 }
 
 /// Whether two runs are one training, and how much speaks for it.
 fn judge(runs: &[Run], counts: &Counts<'_>, (a, b): (usize, usize)) -> Option<Pair> {
     let (one, other) = (&runs[a].likeness, &runs[b].likeness);
-    let best = |metric: &Metric| {
-        let same = other.metrics.iter().filter(|candidate| metric.is_same(candidate));
-        same.map(|candidate| metric.common(candidate)).max().unwrap_or(0)
-    };
-    let equal: usize = one.metrics.iter().map(best).sum();
-    let differs = |metric: &&Metric| {
-        let mut named = other.metrics.iter().filter(|candidate| candidate.name == metric.name).peekable();
-        named.peek().is_some() && !named.any(|candidate| metric.common(candidate) > 0)
-    };
-    let is_contradicted = one.metrics.iter().any(|metric| differs(&metric));
+    let alike = Alike::of(one, other);
     let distance = distance(&one.folder, &other.folder);
-    let are_together = || distance <= 1 && !is_contradicted && counts.are_alone(&runs[a], &runs[b]);
-    if equal < ENOUGH && !are_together() {
+    let may_be = || alike.equal_late >= ENOUGH || distance <= 1 && counts.are_alone(&runs[a], &runs[b]);
+    let is_pair = alike.equal_early >= ENOUGH || !differ(one, other) && may_be();
+    if !is_pair || alike.is_contradicted {
         return None;
     }
     let apart_ms = match (one.created_at, other.created_at) {
         (Some(a), Some(b)) => a.abs_diff(b),
         _ => u64::MAX,
     };
-    Some(Pair { is_far: distance > NEAR, unequal: -(equal as i64), distance, apart_ms, runs: (a, b) })
+    let unequal = -((alike.equal_early + alike.equal_late) as i64);
+    let (is_far, ends_apart) = (distance > NEAR, alike.equal_late == 0);
+    let steps_apart = alike.steps_apart.unwrap_or(u64::MAX);
+    Some(Pair { is_far, ends_apart, unequal, distance, steps_apart, apart_ms, runs: (a, b) })
+}
+
+/// What the metrics of two runs have in common.
+#[derive(Default)]
+struct Alike {
+    /// Equal values at the beginning.
+    equal_early: usize,
+    /// Equal values at the end.
+    equal_late: usize,
+    /// Between the last steps of metrics that begin alike.
+    steps_apart: Option<u64>,
+    /// Whether a metric begins alike and ends otherwise.
+    is_contradicted: bool,
+}
+
+impl Alike {
+    fn of(one: &Likeness, other: &Likeness) -> Self {
+        let mut alike = Self::default();
+        for metric in &one.metrics {
+            let early = || other.metrics.iter().filter(|candidate| metric.begins_like(candidate));
+            alike.equal_early += early().map(|candidate| metric.equal_early(candidate)).max().unwrap_or(0);
+            let late = other.metrics.iter().map(|candidate| metric.equal_late(candidate));
+            alike.equal_late += late.filter(|equal| *equal >= ENOUGH).max().unwrap_or(0);
+            let apart = early().map(|candidate| metric.last_step.abs_diff(candidate.last_step));
+            alike.steps_apart = alike.steps_apart.into_iter().chain(apart).min();
+            let is_contradicted = early().all(|candidate| metric.contradicts(candidate));
+            alike.is_contradicted |= is_contradicted && early().next().is_some();
+        }
+        alike
+    }
+}
+
+/// Whether a metric of one name has no value in common.
+fn differ(one: &Likeness, other: &Likeness) -> bool {
+    one.metrics.iter().any(|metric| {
+        let mut named = other.metrics.iter().filter(|candidate| candidate.name == metric.name).peekable();
+        named.peek().is_some()
+            && !named.any(|candidate| metric.equal_early(candidate) + metric.equal_late(candidate) > 0)
+    })
 }
 
 /// Names in which two folders differ: `logs/csv/lr3` and `logs/tb/lr3` are as near as neighbours.
@@ -291,6 +368,7 @@ impl<'r> Counts<'r> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::state::{EARLY, LATE};
     use super::*;
 
     fn run(run_id: &str, source: &str, folder: &str, metrics: &[(&str, &[f32])]) -> Run {
@@ -299,9 +377,11 @@ mod tests {
             "tensorboard" => Origin::Events,
             _ => Origin::Framework,
         };
-        let metric = |(name, early): &(&str, &[f32])| Metric {
-            name: hash_of(normal_form(name).as_bytes()),
-            early: early.to_vec(),
+        let metric = |(name, values): &(&str, &[f32])| {
+            let early = values[..values.len().min(EARLY)].to_vec();
+            let late = values[values.len().saturating_sub(LATE)..].to_vec();
+            let name = hash_of(normal_form(name).as_bytes());
+            Metric { name, early, late, last_step: values.len() as i64 }
         };
         let metrics = metrics.iter().map(metric).collect();
         let likeness = Likeness { folder: folder.into(), created_at: None, metrics };
@@ -374,6 +454,38 @@ mod tests {
         ];
         assert_eq!(told(&runs), [pair("tensorboard_a", "csv_a"), pair("tensorboard_b", "csv_b")]);
         assert_eq!((distance("a/b/c", "a/x/c"), distance("a/a", "a"), distance("", "a")), (2, 1, 1));
+    }
+
+    /// The resumed run's own table has lost its beginning, which is that of the run before.
+    #[test]
+    fn a_resumed_run_is_like_the_one_it_ends_like() {
+        let whole: &[f32] = &[3.2, 2.9, 2.5, 2.1, 1.9, 1.8, 1.5, 1.4, 1.3, 1.2];
+        let runs = [
+            run("killed", "csv", "csv/a", &[("loss", &whole[..6])]),
+            run("resumed", "csv", "csv/b", &[("loss", &whole[6..])]),
+            run("t", "tensorboard", "tb/c", &[("loss", whole)]),
+        ];
+        assert_eq!(told(&runs), [pair("t", "resumed")]);
+        assert_eq!(told(&runs[..1]), []);
+    }
+
+    #[test]
+    fn runs_that_begin_alike_and_end_otherwise_are_two_trainings() {
+        let begin = [3.2, 2.9, 2.5, 2.1];
+        let with = |end: &[f32]| [&begin, end].concat();
+        let (steady, diverged, longer) =
+            (with(&[2.0, 1.9]), with(&[4.0, 9.0]), with(&[2.0, 1.9, 1.8, 1.7, 1.6, 1.5]));
+        let runs = [
+            run("w", "wandb", "wandb/1", &[("loss", &diverged)]),
+            run("t", "tensorboard", "tb", &[("loss", &steady)]),
+        ];
+        assert_eq!(told(&runs), []);
+        // One of them was read further than the other: nothing contradicts.
+        let runs = [
+            run("w", "wandb", "wandb/1", &[("loss", &longer)]),
+            run("t", "tensorboard", "tb", &[("loss", &steady)]),
+        ];
+        assert_eq!(told(&runs), [pair("t", "w")]);
     }
 
     #[test]

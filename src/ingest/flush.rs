@@ -119,6 +119,7 @@ impl Work<'_> {
         for mut group in groups {
             let run = &mut batch.runs[group.run];
             let settled = settle(&group.key, group.internal, &mut group.points, &mut run.state);
+            run.state.key(&group.key).arrivals = group.arrivals;
             if settled.reread {
                 batch.reread.insert(run.key.clone(), run.state.hints.clone());
             }

@@ -100,7 +100,8 @@ impl Batch {
         let state = &self.runs[run].state;
         // What is indexed by arrival was logged at a training step, though always the same.
         let is_step = |key: &KeyState| key.axis == Axis::Step || key.constant_step.is_some();
-        self.points.group(run, key, || state.keys.get(key).is_none_or(is_step))
+        let known = || state.keys.get(key).map_or((true, 0), |key| (is_step(key), key.arrivals));
+        self.points.group(run, key, known)
     }
 
     /// Notes how far an input was read.

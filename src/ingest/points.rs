@@ -17,6 +17,8 @@ pub struct Group {
     pub internal: bool,
     /// Its points.
     pub points: Columns,
+    /// Points of databases so far, those of earlier batches included.
+    pub arrivals: i64,
     /// Whether its steps are training steps.
     is_training: bool,
 }
@@ -46,8 +48,8 @@ impl Points {
     }
 
     /// Number of the group of a metric, and whether its steps are training steps; `find_out` is asked
-    /// at its first point.
-    pub fn group(&mut self, run: usize, key: &str, find_out: impl FnOnce() -> bool) -> (usize, bool) {
+    /// at its first point, and how many arrivals are known of the metric.
+    pub fn group(&mut self, run: usize, key: &str, find_out: impl FnOnce() -> (bool, i64)) -> (usize, bool) {
         let guess = self.next.get(self.previous).copied().unwrap_or(usize::MAX);
         let at = match self.groups.get(guess) {
             Some(group) if group.run == run && group.key == key => guess,
@@ -60,18 +62,27 @@ impl Points {
         (at, self.groups[at].is_training)
     }
 
-    fn look_up(&mut self, run: usize, key: &str, is_training: impl FnOnce() -> bool) -> usize {
+    fn look_up(&mut self, run: usize, key: &str, find_out: impl FnOnce() -> (bool, i64)) -> usize {
         let name = (run, key.to_string());
         if let Some(group) = self.index.get(&name) {
             return *group;
         }
         let at = self.groups.len();
         let points = self.kept.remove(key).unwrap_or_default();
-        let is_training = is_training();
-        self.groups.push(Group { run, key: name.1.clone(), internal: false, points, is_training });
+        let (is_training, arrivals) = find_out();
+        let key = name.1.clone();
+        self.groups.push(Group { run, key, internal: false, points, arrivals, is_training });
         self.next.push(usize::MAX);
         self.index.insert(name, at);
         at
+    }
+
+    /// Number of the next arrival in a group of [`Points::group`].
+    pub fn arrival(&mut self, group: usize) -> i64 {
+        self.groups.get_mut(group).map_or(0, |group| {
+            group.arrivals += 1;
+            group.arrivals - 1
+        })
     }
 
     /// Adds a point to a group of [`Points::group`].
@@ -110,7 +121,7 @@ mod tests {
         let mut points = Points::default();
         let row = |step| PointRow { step, value: 0.0, time: NO_TIME, seq: step, segment: 0 };
         let add = |points: &mut Points, run, key, step| {
-            let (group, _) = points.group(run, key, || true);
+            let (group, _) = points.group(run, key, || (true, 0));
             points.push(group, false, row(step));
         };
         for step in 0..3 {

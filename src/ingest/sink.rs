@@ -212,8 +212,7 @@ impl<'a, 'b> RunSink<'a, 'b> {
             self.may_shift = false;
         }
         let step = if is_training { point.step.saturating_add(self.shift()) } else { point.step };
-        let seq = self.record.next_seq;
-        self.record.next_seq += 1;
+        let seq = self.arrival(group);
         self.note_time(index, point.time);
         let state = &mut self.batch.runs[index].state;
         if is_training && !internal {
@@ -222,6 +221,16 @@ impl<'a, 'b> RunSink<'a, 'b> {
         let time = point.time.unwrap_or(NO_TIME);
         let row = PointRow { step, value: point.value, time, seq, segment: self.segment };
         self.batch.points.push(group, internal, row);
+    }
+
+    /// Place of a point in order of arrival: in its file, which has one order. A database has none over
+    /// its tables, so that there it is the place among the points of its metric.
+    fn arrival(&mut self, group: usize) -> i64 {
+        if self.input.kind == InputKind::Database {
+            return self.batch.points.arrival(group);
+        }
+        self.record.next_seq += 1;
+        self.record.next_seq - 1
     }
 
     /// Ends the reading; `is_over` unless it stopped before the first record, for want of bytes.
@@ -351,13 +360,14 @@ impl Sink for RunSink<'_, '_> {
         let Some(index) = self.index() else { return };
         self.note_time(index, line.time);
         let run = &mut self.batch.runs[index];
-        run.state.console_lines += 1;
+        let number = run.state.next_line(&self.input.path);
         let row = vec![
             run.run_id.clone().into(),
-            run.state.console_lines.into(),
+            number.into(),
             time_cell(line.time),
             line.stream.map(crate::records::Stream::as_str).into(),
             line.text.into(),
+            self.input.path.clone().into(),
         ];
         self.batch.console.push((index, row));
     }

@@ -41,8 +41,8 @@ pub struct RunState {
     pub last_times: VecDeque<TimeMs>,
     /// Latest change of a file, for logs without times.
     pub modified: Option<TimeMs>,
-    /// Lines of console so far.
-    pub console_lines: i64,
+    /// Printed lines so far, by path of the log.
+    pub console_lines: BTreeMap<String, i64>,
     /// Alerts so far.
     pub alert_count: i64,
     /// What is known of the axes of metrics beyond their points.
@@ -61,6 +61,9 @@ pub type Config = BTreeMap<String, (String, Option<f64>)>;
 /// How many first values tell a training from another.
 pub const EARLY: usize = 4;
 
+/// How many last values are kept besides.
+pub const LATE: usize = 4;
+
 /// How many gaps the honest state looks at.
 pub const GAPS: usize = 10;
 
@@ -77,6 +80,8 @@ pub struct KeyState {
     pub counter: Counter,
     /// Points stored so far, superseded ones included.
     pub stored: i64,
+    /// Points of databases among them.
+    pub arrivals: i64,
     /// Smallest and largest step in stored files.
     pub stored_steps: Option<(i64, i64)>,
     /// Newest segment among stored points.
@@ -124,7 +129,9 @@ pub struct Stats {
     /// The point at the first step.
     pub first: Option<(i64, f64)>,
     /// The values at the first steps, as many as there are.
-    pub early: [f32; EARLY],
+    early: [f32; EARLY],
+    /// The finite values at the last steps: the one of number `n` stands at `n % LATE`.
+    late: [f32; LATE],
     /// Smallest finite value and its first step.
     pub min: Option<(i64, f64)>,
     /// Largest finite value and its first step.
@@ -165,6 +172,7 @@ impl Stats {
     }
 
     fn push_finite(&mut self, step: i64, value: f64) {
+        self.late[(self.finite_count() - 1) as usize % LATE] = value as f32;
         if self.min.is_none_or(|(_, min)| value < min) {
             self.min = Some((step, value));
         }
@@ -181,6 +189,17 @@ impl Stats {
         let delta = difference - self.mean;
         self.mean += delta / self.finite_count() as f64;
         self.m2 += delta * (difference - self.mean);
+    }
+
+    /// The first values.
+    pub fn early(&self) -> &[f32] {
+        &self.early[..EARLY.min(self.count as usize)]
+    }
+
+    /// The last finite values, in their order.
+    pub fn late(&self) -> Vec<f32> {
+        let count = self.finite_count() as usize;
+        (count.saturating_sub(LATE)..count).map(|number| self.late[number % LATE]).collect()
     }
 
     fn scale(&self) -> f64 {
@@ -229,6 +248,17 @@ impl KeyState {
 }
 
 impl RunState {
+    /// Number of the next line that the log at `path` printed, from 1.
+    pub fn next_line(&mut self, path: &str) -> i64 {
+        if !self.console_lines.contains_key(path) {
+            self.console_lines.insert(path.to_string(), 0);
+        }
+        self.console_lines.get_mut(path).map_or(0, |lines| {
+            *lines += 1;
+            *lines
+        })
+    }
+
     /// State of a key, made when new.
     pub fn key(&mut self, key: &str) -> &mut KeyState {
         self.keys.entry(key.to_string()).or_default()

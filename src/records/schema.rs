@@ -73,7 +73,7 @@ impl Table {
             Table::Texts => &["key", "run_id", "step"],
             Table::Alerts => &["run_id", "seq"],
             Table::Phases => &["run_id", "step"],
-            Table::Console => &["run_id", "line"],
+            Table::Console => &["run_id", "file", "line"],
         }
     }
 
@@ -104,9 +104,14 @@ impl Table {
                 text("phase_to"),
                 text_or_null("reason"),
             ],
-            Table::Console => {
-                vec![text("run_id"), int("line"), time("time"), text_or_null("stream"), text("text")]
-            }
+            Table::Console => vec![
+                text("run_id"),
+                int("line"),
+                time("time"),
+                text_or_null("stream"),
+                text("text"),
+                text("file"),
+            ],
         };
         if self != Table::Runs {
             fields.push(text_or_null("project"));

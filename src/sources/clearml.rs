@@ -3,8 +3,9 @@
 
 use super::parse::archive::{Archive, is_archive};
 use super::parse::axis;
-use super::parse::document::{each_value, read, whole};
-use super::parse::json::{Json, flatten, parse_number_like, parse_whole};
+use super::parse::document::{object, object_of, read};
+use super::parse::json::{Json, flatten, parse_number_like};
+use super::parse::lines::each_value;
 use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, strings, text_at, time_at};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
@@ -70,15 +71,10 @@ impl Source for ClearMl {
             if let Err(error) = archive(log, sink) {
                 sink.problem(Problem { position: "byte 0".into(), message: format!("{error:#}") });
             }
-            return Ok(read(0));
+            return Ok(read());
         }
         if name == TASK {
-            let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-            match parse_whole(&bytes) {
-                Some(document @ Json::Object(_)) => task(&document, sink),
-                _ => sink.problem(no_object("byte 0".into())),
-            }
-            return Ok(read(bytes.len()));
+            return object(log, sink, &mut |document, sink| task(&document, sink));
         }
         let take = take(name);
         let (offset, row_count) =
@@ -119,16 +115,10 @@ fn run_logs(folder: &str, paths: &[&str]) -> RunLogs {
     }
 }
 
-fn no_object(position: String) -> Problem {
-    Problem { position, message: "expected a JSON object".into() }
-}
-
 fn archive(log: &mut Log<'_>, sink: &mut dyn Sink) -> anyhow::Result<()> {
     let mut archive = Archive::open(log)?;
-    match archive.whole(TASK)?.as_deref().map(parse_whole) {
-        Some(Some(document @ Json::Object(_))) => task(&document, sink),
-        _ => sink.problem(no_object(TASK.into())),
-    }
+    let document = archive.whole(TASK)?.unwrap_or_default();
+    object_of(TASK, &document, sink, &mut |document, sink| task(&document, sink));
     for (name, take) in [(METRICS, metric as fn(&Json<'_>, &mut dyn Sink)), (CONSOLE, console)] {
         archive.each_value(name, &mut |line, value| {
             let taken = match value {

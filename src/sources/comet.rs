@@ -3,8 +3,8 @@
 
 use super::parse::archive::{Archive, EMPTY, is_archive};
 use super::parse::axis::{planned_steps, step_of};
-use super::parse::document::read;
-use super::parse::json::{Json, parse_number_like, parse_whole};
+use super::parse::document::{object_of, read};
+use super::parse::json::{Json, parse_number_like};
 use super::parse::terminal::shown;
 use super::parse::words::{at, command, filled, split, strings, text_at, time_at};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
@@ -66,7 +66,7 @@ impl Source for Comet {
         if let Err(error) = archive(log, sink) {
             sink.problem(Problem { position: "file".into(), message: format!("{error:#}") });
         }
-        Ok(read(0))
+        Ok(read())
     }
 }
 
@@ -86,10 +86,8 @@ fn archive(log: &mut Log<'_>, sink: &mut dyn Sink) -> anyhow::Result<()> {
     if archive.is_empty() {
         bail!("the archive is empty: Comet fills it when the experiment ends, so it goes on or was killed");
     }
-    match archive.whole(EXPERIMENT)?.as_deref().map(parse_whole) {
-        Some(Some(document @ Json::Object(_))) => experiment(&document, sink),
-        _ => sink.problem(Problem { position: EXPERIMENT.into(), message: "expected a JSON object".into() }),
-    }
+    let document = archive.whole(EXPERIMENT)?.unwrap_or_default();
+    object_of(EXPERIMENT, &document, sink, &mut |document, sink| experiment(&document, sink));
     let mut messages = Messages::default();
     archive.each_value(MESSAGES, &mut |line, value| match value {
         Some(value) => messages.take(&value, sink),

@@ -4,10 +4,11 @@
 use super::find::{judge, ranks};
 use super::parse::axis;
 use super::parse::json::{self, Fields, Json, parse_non_finite, parse_number_like};
-use super::parse::lines::Lines;
+use super::parse::lines::{TakeLine, each_line};
 use super::parse::rows::Tracker;
+use super::parse::words::split;
 use super::{InputKind, Log, LogFile, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{Axis, Problem, RunFacts};
+use crate::records::{Axis, RunFacts};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -39,15 +40,6 @@ struct State {
     delimiter: u8,
     /// Whether long rows were told already.
     told_long: bool,
-    open: Option<Open>,
-}
-
-/// The last row of a file at rest, taken although its line has no end.
-#[derive(Serialize, Deserialize)]
-struct Open {
-    line: String,
-    /// What is remembered of the rows with this one.
-    rows: String,
 }
 
 impl Source for Csv {
@@ -68,12 +60,7 @@ impl Source for Csv {
     }
 
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
-        let mut state: State = serde_json::from_str(&from.state).unwrap_or_default();
-        let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
-        let mut count = from.row_count;
-        if !settle_open(&mut state, &mut count, &mut lines, log.is_at_rest)? {
-            return Ok(from);
-        }
+        let state: State = serde_json::from_str(&from.state).unwrap_or_default();
         let sink = &mut ranks::Prefixed::new(sink, log.role);
         let mut rows = Tracker::load(&state.rows, sink);
         rows.expect_no_config();
@@ -81,93 +68,66 @@ impl Source for Csv {
         if key.is_some() {
             rows.set_unit(Axis::Samples);
         }
-        let mut reader = Reader { state, rows, sink, count, key };
-        while let Some(line) = lines.peek()?.filter(|line| line.ended) {
-            reader.count += 1;
-            if line.too_long {
-                reader.problem("the line is too long to be a row");
-            } else {
-                reader.line(line.bytes);
-            }
-            lines.pass();
-        }
-        reader.state.rows = std::mem::take(&mut reader.rows).save();
-        if let Some(line) = lines.peek()?.filter(|line| log.is_at_rest && !line.too_long) {
-            reader.open_line(line.bytes);
-        }
-        let state = serde_json::to_string(&reader.state)?;
-        Ok(Resume { offset: lines.offset(), state, row_count: reader.count })
+        let is_first = log.role.is_empty();
+        let mut reader = Reader { state, rows, key, is_first };
+        let (offset, row_count) = each_line(log, &from, sink, &mut reader)?;
+        let Reader { mut state, rows, .. } = reader;
+        state.rows = rows.save();
+        Ok(Resume { offset, state: serde_json::to_string(&state)?, row_count })
     }
 }
 
-/// Goes on behind a row that was taken before its line had an end; false while nothing more is known
-/// of it. A line that turned out to be longer is read again: what it says now takes the place of
-/// what it said.
-fn settle_open(
-    state: &mut State,
-    count: &mut u64,
-    lines: &mut Lines<'_>,
-    is_at_rest: bool,
-) -> std::io::Result<bool> {
-    let Some(open) = state.open.take() else { return Ok(true) };
-    let Some(line) = lines.peek()? else { return Ok(false) };
-    let is_same = text_of(line.bytes) == open.line;
-    if !line.ended && (is_same || !is_at_rest) {
-        return Ok(false);
-    }
-    if is_same {
-        state.rows = open.rows;
-        lines.pass();
-    } else {
-        *count = count.saturating_sub(1);
-    }
-    Ok(true)
-}
-
-struct Reader<'s> {
+struct Reader {
     state: State,
     rows: Tracker,
-    sink: &'s mut dyn Sink,
-    count: u64,
     /// The metric of a table of one, where the name of the file says more than its column.
     key: Option<String>,
+    /// Whether it is the first of several processes.
+    is_first: bool,
 }
 
-impl Reader<'_> {
-    fn line(&mut self, line: &[u8]) {
+impl TakeLine for Reader {
+    fn line(&mut self, line: &[u8], sink: &mut dyn Sink) -> Result<(), String> {
         let text = text_of(line);
-        if text.starts_with('#') {
-            if self.state.header.is_empty() {
-                monitor_facts(&text, self.sink);
+        match () {
+            () if text.starts_with('#') && self.state.header.is_empty() => {
+                monitor_facts(&text, self.is_first, sink);
             }
-            return;
+            () if text.starts_with('#') || text.trim().is_empty() => {}
+            () if self.state.header.is_empty() => self.header(&text),
+            () => return self.row(&text, sink),
         }
-        if text.trim().is_empty() {
-            return;
-        }
-        if self.state.header.is_empty() {
-            self.header(&text);
-            return;
-        }
+        Ok(())
+    }
+
+    /// A row that has a cell for each column.
+    fn is_whole(&self, line: &[u8]) -> bool {
+        let (text, width) = (text_of(line), self.state.header.len());
+        width > 0 && !text.starts_with('#') && cells(&text, self.state.delimiter, width).len() >= width
+    }
+}
+
+impl Reader {
+    fn row(&mut self, text: &str, sink: &mut dyn Sink) -> Result<(), String> {
         let width = self.state.header.len();
-        let cells = cells(&text, self.state.delimiter, width + 1);
+        let cells = cells(text, self.state.delimiter, width + 1);
         if is_header_again(&cells, &self.state.header) {
             // DeepSpeed writes it once a start.
             if self.key.is_some() {
-                self.rows.restart(self.sink);
+                self.rows.restart(sink);
             }
-            return;
+            return Ok(());
         }
-        if cells.len() > width && !self.state.told_long {
-            self.state.told_long = true;
-            self.problem(&format!("more cells than the {width} of the header"));
-        }
+        let is_long = cells.len() > width && !self.state.told_long;
+        self.state.told_long |= is_long;
         let mut row = row_of(&self.state.header, &cells);
         if let (Some(key), [_, (name, _)]) = (&self.key, row.as_mut_slice()) {
             *name = Cow::Borrowed(key);
         }
-        if let Err(message) = self.rows.row(&row, self.sink) {
-            self.problem(message);
+        self.rows.row(&row, sink)?;
+        match is_long {
+            true => Err(format!("more cells than the {width} of the header")),
+            false => Ok(()),
         }
     }
 
@@ -178,25 +138,6 @@ impl Reader<'_> {
         if self.state.header.iter().any(|name| name == TRIAL_COLUMN) {
             self.rows.expect_one_run();
         }
-    }
-
-    /// Takes a line without end that has a cell for each column.
-    fn open_line(&mut self, line: &[u8]) {
-        let text = text_of(line);
-        let width = self.state.header.len();
-        if width == 0 || text.starts_with('#') || cells(&text, self.state.delimiter, width).len() < width {
-            return;
-        }
-        self.rows = Tracker::load(&self.state.rows, self.sink);
-        self.count += 1;
-        self.line(line);
-        let rows = std::mem::take(&mut self.rows).save();
-        self.state.open = Some(Open { line: text.into_owned(), rows });
-    }
-
-    fn problem(&mut self, message: &str) {
-        let position = format!("line {}", self.count);
-        self.sink.problem(Problem { position, message: message.to_string() });
     }
 }
 
@@ -259,12 +200,13 @@ fn is_missing(cell: &str) -> bool {
 }
 
 /// What the first line of an environment of Stable-Baselines3 says: `#{"t_start": ..., "env_id": ...}`.
-fn monitor_facts(line: &str, sink: &mut dyn Sink) {
+/// The first of several environments tells when the run began.
+fn monitor_facts(line: &str, is_first: bool, sink: &mut dyn Sink) {
     let Some(value) = line.strip_prefix('#').and_then(|text| json::parse_whole(text.as_bytes())) else {
         return;
     };
     let started = value.get("t_start").and_then(axis::time_of);
-    if let Some(created_at) = started {
+    if let Some(created_at) = started.filter(|_| is_first) {
         sink.facts(RunFacts { created_at: Some(created_at), ..RunFacts::default() });
     }
     if let Some(env) = value.get("env_id").filter(|env| started.is_some() && env.as_str().is_some()) {
@@ -307,7 +249,7 @@ fn sniff(path: &str, head: &[u8]) -> Verdict {
 
 /// Name of the metric of a table of DeepSpeed: `Train/Samples/train_loss` of `Train_Samples_train_loss.csv`.
 fn samples_key(path: &str) -> Option<String> {
-    let stem = path.rsplit('/').next()?.strip_suffix(".csv")?;
+    let stem = split(path).1.strip_suffix(".csv")?;
     let prefix = SAMPLES_PREFIXES.iter().find(|prefix| stem.starts_with(*prefix))?;
     let name = stem.strip_prefix(prefix).filter(|name| !name.is_empty())?;
     Some(format!("{}{name}", prefix.replace('_', "/")))
@@ -320,9 +262,9 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
     let mut runs = ranks::fold(&whole);
     let mut folders: BTreeMap<&str, RunLogs> = BTreeMap::new();
     for file in &parts {
-        let folder = file.path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = split(&file.path).0;
         let run = folders.entry(folder).or_insert_with(|| RunLogs {
-            name: folder.rsplit('/').next().map(str::to_string),
+            name: Some(split(folder).1.to_string()),
             path: folder.to_string(),
             identity: folder.to_string(),
             inputs: Vec::new(),
@@ -340,6 +282,7 @@ fn group(files: &[LogFile]) -> Vec<RunLogs> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
     use super::*;
+    use crate::sources::StartOver;
     use crate::sources::testing::{Memory, assert_survives, in_memory, read_on, read_whole, samples};
     use proptest::prelude::*;
 
@@ -491,33 +434,29 @@ mod tests {
             let mut bytes = std::io::Cursor::new(text);
             bytes.set_position(from.offset);
             let mut log = Log { is_at_rest, ..in_memory("a.csv", "", &mut bytes, 3) };
-            Csv.read(&mut log, from, sink).unwrap()
+            Csv.read(&mut log, from, sink)
         };
         let text = "step,note,loss\n1,x,2\n2,y,0.5";
         let mut growing = Memory::default();
-        let early = read(text, false, Resume::default(), &mut growing);
+        let early = read(text, false, Resume::default(), &mut growing).unwrap();
         assert_eq!(growing.line("loss"), [(1, 2.0)]);
-        let resting = read(text, true, early, &mut growing);
+        let resting = read(text, true, early, &mut growing).unwrap();
         assert_eq!((growing.line("loss"), resting.row_count), (vec![(1, 2.0), (2, 0.5)], 3));
         for is_at_rest in [false, true] {
-            assert_eq!(read(text, is_at_rest, resting.clone(), &mut growing), resting, "nothing new");
+            let same = read(text, is_at_rest, resting.clone(), &mut growing).unwrap();
+            assert_eq!(same, resting, "nothing new");
         }
-        for (more, line) in [
-            ("\n3,y,1\n", vec![(1, 2.0), (2, 0.5), (3, 1.0)]),
-            ("\r\n3,y,1\n", vec![(1, 2.0), (2, 0.5), (3, 1.0)]),
-            ("5\n3,y,1\n", vec![(1, 2.0), (2, 0.5), (2, 0.55), (3, 1.0)]),
-        ] {
+        for more in ["\n3,y,1\n", "\r\n3,y,1\n"] {
             let mut sink = growing.clone();
             let text = format!("{text}{more}");
-            let end = read(&text, false, resting.clone(), &mut sink);
-            assert_eq!(
-                (sink.line("loss"), end.offset, end.row_count),
-                (line, text.len() as u64, 4),
-                "{more}"
-            );
+            let end = read(&text, false, resting.clone(), &mut sink).unwrap();
+            assert_eq!((end.offset, end.row_count), (text.len() as u64, 4), "{more}");
+            assert_eq!(sink.line("loss"), [(1, 2.0), (2, 0.5), (3, 1.0)], "{more}");
         }
+        let went_on = read(&format!("{text}5\n3,y,1\n"), false, resting, &mut growing);
+        assert!(went_on.unwrap_err().is::<StartOver>());
         let mut short = Memory::default();
-        read("step,note,loss\n1,x,2\n2,y", true, Resume::default(), &mut short);
+        read("step,note,loss\n1,x,2\n2,y", true, Resume::default(), &mut short).unwrap();
         assert_eq!(short.line("loss"), [(1, 2.0)]);
     }
 

@@ -2,13 +2,13 @@
 //! in `metrics.json` and the hyperparameters in `params.yaml`. Before version 1 the tables lay in
 //! `scalars` or in the folder itself, and the latest values in `<folder>.json` beside it.
 
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::{mapping_of, object, whole};
 use super::parse::json::{Json, flatten, parse_number_like, parse_whole, text_of};
+use super::parse::lines::each_line;
 use super::parse::rows::set_config;
 use super::parse::words::{join, split};
-use super::parse::yaml;
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{Point, Problem};
+use crate::records::Point;
 use std::collections::BTreeMap;
 
 /// The folder if nothing else is asked for.
@@ -57,22 +57,8 @@ impl Source for DvcLive {
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         match split(log.path).1 {
             name if name.ends_with(".tsv") => read_table(log, from, sink),
-            name => {
-                let is_yaml = name.ends_with(".yaml");
-                let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-                let text = text_of(&bytes);
-                let document = if is_yaml { yaml::parse(&text).ok() } else { parse_whole(text.as_bytes()) };
-                match document {
-                    Some(document @ Json::Object(_)) if is_yaml => config(&document, sink),
-                    Some(document @ Json::Object(_)) => latest("", &document, sink),
-                    _ if text.trim().is_empty() => {}
-                    _ => sink.problem(Problem {
-                        position: "byte 0".into(),
-                        message: format!("{name} is no readable document"),
-                    }),
-                }
-                Ok(read(bytes.len()))
-            }
+            name if name.ends_with(".yaml") => whole(log, sink, &mut read_config),
+            _ => object(log, sink, &mut |document, sink| latest("", &document, sink)),
         }
     }
 }
@@ -177,7 +163,7 @@ fn run_logs(folder: &str, inputs: Vec<RunInput>) -> RunLogs {
 fn read_table(log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
     let mut header: String = serde_json::from_str(&from.state).unwrap_or_default();
     let key = log.role;
-    let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
+    let (offset, row_count) = each_line(log, &from, sink, &mut |line: &[u8], sink: &mut dyn Sink| {
         let line = text_of(line);
         match columns(&header) {
             _ if columns(&line).is_some() => header = line.into_owned(),
@@ -209,8 +195,10 @@ fn row(key: &str, columns: &Columns, line: &str, sink: &mut dyn Sink) -> Result<
     Ok(())
 }
 
-fn config(document: &Json<'_>, sink: &mut dyn Sink) {
-    flatten("", document, &mut |key, value| set_config(key, value, sink));
+fn read_config(bytes: &[u8], sink: &mut dyn Sink) {
+    mapping_of(bytes, sink, &mut |document, sink| {
+        flatten("", &document, &mut |key, value| set_config(key, value, sink));
+    });
 }
 
 /// Latest values: the parts of names stand inside each other.

@@ -1,8 +1,8 @@
 //! exprag: `.exprag/runs/<id>.jsonl`, one file a run, one JSON object a line. The first line describes
 //! the run, each further one holds a value of any shape. exprag 0.1 writes no end.
 
-use super::parse::document::each_value;
 use super::parse::json::{Fault, Fields, Json, flatten, parse};
+use super::parse::lines::each_value;
 use super::parse::rows::{Tracker, set_config};
 use super::parse::words::{at, command, split, strings, text_at, time_at};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};

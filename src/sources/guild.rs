@@ -1,15 +1,15 @@
 //! Guild AI: `.guild/runs/<id>/` with an attribute a file in `.guild/attrs/`, the output of the process, and
 //! event files of TensorBoard, of which Guild itself writes those in `.guild/`.
 
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::whole;
 use super::parse::json::{Json, flatten, text_of};
+use super::parse::lines::each_printed;
 use super::parse::rows::set_config;
-use super::parse::terminal::shown;
 use super::parse::words::{command, filled, join, split, strings, text_at};
 use super::parse::{axis, yaml};
 use super::tfevents::TfEvents;
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{ConsoleLine, End, Problem, RunFacts};
+use crate::records::{End, Problem, RunFacts};
 use std::collections::BTreeMap;
 
 /// Attributes that are read. The environment holds secrets and is not.
@@ -108,24 +108,12 @@ impl Source for Guild {
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         match place(log.path).map(|(_, part)| part) {
             Some(Part::Events(_)) => TfEvents.read(log, from, sink),
-            Some(Part::Output) => {
-                let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
-                    let text = shown(&text_of(line));
-                    sink.console(ConsoleLine { time: None, stream: None, text });
-                    Ok(())
-                })?;
-                Ok(Resume { offset, state: String::new(), row_count })
-            }
-            Some(part) => {
-                let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-                let text = text_of(&bytes);
-                match part {
-                    Part::Operation => sink.facts(operation(&text)),
-                    Part::Attribute(name) => attribute(name, &text, sink),
-                    Part::Output | Part::Events(_) => {}
-                }
-                Ok(read(bytes.len()))
-            }
+            Some(Part::Output) => each_printed(log, &from, sink),
+            Some(part) => whole(log, sink, &mut |bytes, sink| match part {
+                Part::Operation => sink.facts(operation(&text_of(bytes))),
+                Part::Attribute(name) => attribute(name, &text_of(bytes), sink),
+                Part::Output | Part::Events(_) => {}
+            }),
             None => Ok(from),
         }
     }

@@ -7,6 +7,7 @@ use super::parse::lines::{Lines, without_blank};
 use super::parse::pattern::Patterns;
 use super::parse::rows::Tracker;
 use super::parse::terminal;
+use super::parse::words::split;
 use super::{Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{ConsoleLine, Problem};
 use serde::{Deserialize, Serialize};
@@ -81,7 +82,7 @@ impl Source for Jsonl {
 
 /// Ray Tune's log of a trial. Each line names the trial, and more than one id of the run.
 fn is_trial(path: &str) -> bool {
-    path.rsplit('/').next() == Some("result.json")
+    split(path).1 == "result.json"
 }
 
 struct Reader<'l, 's> {

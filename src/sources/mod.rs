@@ -248,14 +248,14 @@ pub struct Log<'a> {
     pub is_at_rest: bool,
 }
 
-/// What was read of a database does not hold any more (rows went away): it must be read from its
-/// start. Returned as the error of [`Source::read`].
+/// What was read of a log does not hold any more (rows of a database went away, a line went on): it
+/// must be read from its start. Returned as the error of [`Source::read`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartOver;
 
 impl std::fmt::Display for StartOver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("rows that were read before are gone")
+        f.write_str("what was read before does not hold any more")
     }
 }
 

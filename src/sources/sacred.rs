@@ -2,13 +2,13 @@
 //! ended), `config.json`, `metrics.json` (all points, rewritten at each heartbeat) and `cout.txt`.
 
 use super::parse::axis;
-use super::parse::document::{each_line, read, whole};
-use super::parse::json::{Json, flatten, parse_whole, text_of};
+use super::parse::document::object;
+use super::parse::json::{Json, flatten};
+use super::parse::lines::each_printed;
 use super::parse::rows::set_config;
-use super::parse::terminal::shown;
 use super::parse::words::{at, join, split, text_at, time_at};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{Alert, ConsoleLine, End, Level, Point, Problem, RunFacts, Text};
+use crate::records::{Alert, End, Level, Point, Problem, RunFacts, Text};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -75,25 +75,13 @@ impl Source for Sacred {
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         let name = split(log.path).1;
         if name == "cout.txt" {
-            let (offset, row_count) = each_line(log, &from, sink, &mut |line, sink| {
-                let text = shown(&text_of(line));
-                sink.console(ConsoleLine { time: None, stream: None, text });
-                Ok(())
-            })?;
-            return Ok(Resume { offset, state: String::new(), row_count });
+            return each_printed(log, &from, sink);
         }
-        let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-        match parse_whole(&bytes) {
-            Some(document @ Json::Object(_)) => match name {
-                "run.json" => run(&document, sink),
-                "metrics.json" => metrics(document, sink),
-                _ => config("", &plain(document), sink),
-            },
-            _ => {
-                sink.problem(Problem { position: "byte 0".into(), message: "expected a JSON object".into() })
-            }
-        }
-        Ok(read(bytes.len()))
+        object(log, sink, &mut |document, sink| match name {
+            "run.json" => run(&document, sink),
+            "metrics.json" => metrics(document, sink),
+            _ => config("", &plain(document), sink),
+        })
     }
 }
 

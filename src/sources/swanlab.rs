@@ -2,14 +2,15 @@
 //! records framed as W&B's is, and `files/` with configuration and machine. Before 0.6 there was no
 //! such log, but a folder of lines for each metric in `logs/`.
 
-use super::parse::document::{each_value, read, whole};
+use super::parse::axis;
+use super::parse::document::{mapping_of, object, whole};
 use super::parse::frame::{Found, Frames, Header, Memory};
-use super::parse::json::{Json, flatten, parse_whole, text_of};
+use super::parse::json::{Json, flatten, parse_whole};
+use super::parse::lines::each_value;
 use super::parse::rows::set_config;
 use super::parse::terminal::shown;
 use super::parse::window::Window;
 use super::parse::words::{command, filled, join, split, strings, text_at, time_at};
-use super::parse::{axis, yaml};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
 use crate::records::{Axis, ConsoleLine, End, Point, Problem, RunFacts, Stream, Text};
 use percent_encoding::percent_decode_str;
@@ -123,7 +124,10 @@ impl Source for SwanLab {
 
     fn read(&self, log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         match place(log.path).map(|(_, part)| part) {
-            Some(Part::Config | Part::Machine) => read_document(log, sink),
+            Some(Part::Config) => whole(log, sink, &mut read_config),
+            Some(Part::Machine) => {
+                object(log, sink, &mut |machine, sink| sink.facts(machine_facts(&machine)))
+            }
             Some(Part::Values(..)) => {
                 let key = log.role;
                 let take = &mut |value: Json<'_>, sink: &mut dyn Sink| match scalar(key, None, &value, sink) {
@@ -138,23 +142,14 @@ impl Source for SwanLab {
     }
 }
 
-fn read_document(log: &mut Log<'_>, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
-    let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-    let text = text_of(&bytes);
-    let is_config = log.path.ends_with(CONFIG);
-    let document = if is_config { yaml::parse(&text).ok() } else { parse_whole(text.as_bytes()) };
-    match document {
-        Some(Json::Object(fields)) if is_config => {
-            for (key, entry) in &fields {
-                let value = entry.get("value").unwrap_or(entry);
-                flatten(key, value, &mut |key, value| set_config(key, value, sink));
-            }
+fn read_config(bytes: &[u8], sink: &mut dyn Sink) {
+    mapping_of(bytes, sink, &mut |document, sink| {
+        let Json::Object(fields) = document else { return };
+        for (key, entry) in &fields {
+            let value = entry.get("value").unwrap_or(entry);
+            flatten(key, value, &mut |key, value| set_config(key, value, sink));
         }
-        Some(machine @ Json::Object(_)) => sink.facts(machine_facts(&machine)),
-        _ if text.trim().is_empty() => {}
-        _ => sink.problem(Problem { position: "byte 0".into(), message: "no readable document".into() }),
-    }
-    Ok(read(bytes.len()))
+    });
 }
 
 fn machine_facts(machine: &Json<'_>) -> RunFacts {

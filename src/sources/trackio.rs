@@ -4,8 +4,8 @@
 //! 0.24) the name of a run is its id. Trackio writes neither ends nor states.
 
 use super::find::judge;
-use super::parse::document::each_line;
 use super::parse::json::{Fields, Json, flatten, flatten_but, parse_whole, text_of};
+use super::parse::lines::each_line;
 use super::parse::words::{join, split};
 use super::parse::{axis, sqlite};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};

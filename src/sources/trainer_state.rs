@@ -8,7 +8,7 @@
 use super::find::judge;
 use super::parse::json::{Json, flatten};
 use super::parse::words::split;
-use super::parse::{axis, snapshot};
+use super::parse::{axis, document};
 use super::{InputKind, Log, LogFile, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{End, Point, RunFacts, Text};
 use std::collections::BTreeMap;
@@ -56,7 +56,7 @@ impl Source for TrainerState {
     }
 
     fn read(&self, log: &mut Log<'_>, _: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
-        snapshot::read(log, sink, &mut read_state)
+        document::object(log, sink, &mut |state, sink| read_state(&state, sink))
     }
 }
 

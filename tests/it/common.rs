@@ -131,8 +131,8 @@ pub fn everything(workspace: &Workspace) -> String {
         ("summary", "run_id, key"),
         ("metrics", "run_id, key, step"),
         ("metrics_raw", "run_id, key, segment, seq, step"),
-        ("texts", "run_id, key, step, text"),
-        ("console", "run_id, line"),
+        ("texts", "run_id, key, step, text, time"),
+        ("console", "run_id, file, line"),
         ("run_inputs", "run_id, path"),
     ];
     let mut all = String::new();
@@ -153,14 +153,6 @@ pub fn read_at_once(project: &Project) -> String {
     // File times are facts about a log without times of its own; copies get new ones.
     fresh.refresh();
     fresh.everything()
-}
-
-/// A row of [`everything`] without the number of a column.
-pub fn without_number(row: &str, column: &str) -> String {
-    match row.split_once(&format!("\"{column}\":")) {
-        Some((head, tail)) => format!("{head}{}", tail.trim_start_matches(|c: char| c.is_ascii_digit())),
-        None => row.to_string(),
-    }
 }
 
 pub fn text(value: &Value) -> String {

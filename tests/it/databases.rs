@@ -1,6 +1,6 @@
 //! Trackers that keep SQLite databases, read while their writers live.
 
-use crate::common::{Project, read_at_once, without_number};
+use crate::common::{Project, read_at_once};
 use rusqlite::{Connection, params};
 use std::fs;
 use std::path::Path;
@@ -26,11 +26,6 @@ fn log(connection: &Connection, run: &str, step: i64, json: &str) {
     let sql = "insert into metrics (run_id, timestamp, run_name, step, metrics) values (?1, ?2, ?1, ?3, ?4)";
     let time = format!("2026-11-20T17:52:{:02}.295332+00:00", step % 60);
     connection.execute(sql, params![run, time, step, json.as_bytes()]).unwrap();
-}
-
-/// Arrivals are numbered table by table as they are read.
-fn without_seq(tables: &str) -> String {
-    tables.lines().map(|line| without_number(line, "seq")).collect::<Vec<_>>().join("\n")
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -76,7 +71,7 @@ fn a_live_database_gives_in_pieces_what_it_gives_at_once() {
             assert_eq!(project.refresh().point_count, 0, "{journal}");
         }
         // Tables have no order among each other; that of each metric holds.
-        let (now, at_once) = (without_seq(&project.everything()), without_seq(&read_at_once(&project)));
+        let (now, at_once) = (project.everything(), read_at_once(&project));
         assert!(now == at_once, "{journal}: {now}\n{at_once}");
         let rows = project.ask("select name, run_group, point_count, path from runs order by run_id");
         assert_eq!(
@@ -246,4 +241,40 @@ fn runs_of_mlflow_go_on_end_are_deleted_and_restored() {
     run("insert into metrics values ('loss', 0.125, 4, 'b', 8, 0)");
     assert_eq!(project.column("select value from metrics order by step"), ["0.25", "0.125"]);
     assert_eq!(project.everything(), read_at_once(&project));
+}
+
+/// What is known of the runs is told with the first and the last page of a refresh.
+#[test]
+fn runs_of_mlflow_are_told_beside_pages_of_points() {
+    let project = Project::empty();
+    let connection = mlflow(&project);
+    let log = |from: i64, to: i64| {
+        let sql = "with recursive n(i) as (select ?1 union all select i + 1 from n where i + 1 < ?2)
+            insert into metrics select 'loss', 0.5, 1795198945966, 'a', i, 0 from n";
+        connection.execute(sql, params![from, to]).unwrap();
+    };
+    connection
+        .execute_batch(
+            "insert into runs values ('a', 'first', 'RUNNING', 1795198945810, null, 'active', 1);
+            insert into params values ('lr', '0.1', 'a')",
+        )
+        .unwrap();
+    log(0, 100_001);
+    project.refresh();
+    let told =
+        "select concat(name, ' ', project, ' ', point_count, ' ', coalesce(state_detail, '-')) from runs";
+    assert_eq!(project.column(told), ["first lm 100001 -"]);
+    connection
+        .execute_batch(
+            "update runs set status = 'KILLED', name = 'second'; insert into params values ('seed', '3', 'a')",
+        )
+        .unwrap();
+    log(100_001, 220_000);
+    project.refresh();
+    assert_eq!(project.column(told), ["second lm 220000 KILLED"]);
+    assert_eq!(
+        project.column("select concat(key, '=', value) from configs order by key"),
+        ["lr=0.1", "seed=3"]
+    );
+    assert_eq!(project.refresh().written_files, 0);
 }

@@ -91,6 +91,35 @@ fn the_ranks_of_a_job_are_one_run() {
     project.append("job/rank1.log", "step 9: loss 9.5\n");
     project.refresh();
     assert_eq!(metric(&project, "rank1/loss").last().map(String::as_str), Some("9 9.5"));
+    // Lines are numbered in their file, whichever grew first.
+    project.append("job/rank0.log", "done\n");
+    project.refresh();
+    let last = "select concat(file, ':', line, ' ', text) from console where line > 5 order by file, line";
+    assert_eq!(project.column(last), ["job/rank0.log:6 done", "job/rank1.log:6 step 9: loss 9.5"]);
+}
+
+/// A line may be half printed; after ten minutes of silence it is what there is.
+#[test]
+fn the_last_line_without_end_is_read_once_the_log_is_at_rest() {
+    let mut project = Project::empty();
+    project.write("train.log", "step 1: loss 2.5\nstep 2: loss 2.0\nstep 3: loss 1.5");
+    let read = |project: &Project| {
+        project.refresh();
+        let printed = project.column("select text from console order by line");
+        (metric(project, "loss").join(", "), printed.len())
+    };
+    let tomorrow_ms = project.now_ms;
+    project.now_ms -= 24 * 3_600_000;
+    assert_eq!(read(&project), ("1 2.5, 2 2.0".into(), 2));
+    project.now_ms = tomorrow_ms;
+    assert_eq!(read(&project), ("1 2.5, 2 2.0, 3 1.5".into(), 3));
+    assert_eq!(project.refresh().written_files, 0, "it is read once");
+    project.append("train.log", "5\nstep 4: loss 1.25");
+    assert_eq!(read(&project), ("1 2.5, 2 2.0, 3 1.55, 4 1.25".into(), 4));
+    project.append("train.log", "\nstep 5: loss 1.0\n");
+    assert_eq!(read(&project), ("1 2.5, 2 2.0, 3 1.55, 4 1.25, 5 1.0".into(), 5));
+    let at_once = crate::common::read_at_once(&project);
+    assert_eq!(project.everything(), at_once);
 }
 
 #[test]

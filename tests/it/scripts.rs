@@ -112,6 +112,23 @@ fn logs_of_stable_baselines() {
     assert_eq!(project.column(started), ["2026-01-02T03:04:05.250Z"]);
 }
 
+/// Environments of Stable-Baselines3 side by side write a file each: they are one run.
+#[test]
+fn environments_of_one_job_are_one_run() {
+    let project = Project::empty();
+    let header = |at: &str| format!("#{{\"t_start\": {at}, \"env_id\": \"CartPole-v1\"}}\nr,l,t\n");
+    project.write("ppo/1.monitor.csv", header("1767323046.5") + "31.0,31,0.9\n");
+    project.refresh();
+    project.write("ppo/0.monitor.csv", header("1767323045.25") + "18.0,18,0.5\n");
+    project.append("ppo/1.monitor.csv", "40.0,40,1.5\n");
+    project.refresh();
+    assert_eq!(runs(&project), ["csv ppo 1"]);
+    assert_eq!(metric(&project, "r"), ["0 18.0"]);
+    assert_eq!(metric(&project, "rank1/r"), ["0 31.0", "1 40.0"]);
+    assert_eq!(config(&project), ["env_id=CartPole-v1"]);
+    assert_eq!(project.column("select created_at from runs"), ["2026-01-02T03:04:05.250Z"]);
+}
+
 /// detectron2: lines of JSON by iteration; a resumed training says some of them again.
 #[test]
 fn metrics_of_detectron2() {

@@ -192,6 +192,32 @@ fn metrics_that_are_rewritten_are_read_anew() {
 }
 
 /// An archive with these members.
+/// What a killed run left of a file that is rewritten whole counts, and the damage is told with its place.
+#[test]
+fn what_stands_before_the_damage_of_a_document_counts() {
+    let project = Project::empty();
+    project
+        .write("runs/1/run.json", r#"{"experiment": {"name": "e"}, "command": "main", "status": "FAILED", "#);
+    project.write("runs/1/config.json", r#"{"lr": 0.5, "seed": 3, "la"#);
+    project.write(
+        "runs/1/metrics.json",
+        r#"{"loss": {"steps": [0, 5], "timestamps": [], "values": [2.5, 1.5]}, "acc": {"steps": [0], "timestamps": [], "values": [0.25]}, "late": {"ste"#,
+    );
+    project.refresh();
+    let points = project.column("select concat(key, ' ', step, ' ', value) from metrics order by key, step");
+    assert_eq!(points, ["acc 0 0.25", "loss 0 2.5", "loss 5 1.5"]);
+    assert_eq!(project.column("select concat(name, ' ', state) from runs"), ["e failed"]);
+    assert_eq!(
+        project.column("select concat(key, '=', number) from configs order by key"),
+        ["lr=0.5", "seed=3.0"]
+    );
+    let problems =
+        project.column("select concat(path, ' ', position, ': ', message) from problems order by path");
+    let told = ["config.json byte 26", "metrics.json byte 140", "run.json byte 69"];
+    let told = told.map(|at| format!("runs/1/{at}: the JSON value has no end"));
+    assert_eq!(problems, told);
+}
+
 fn zip_of(members: &[(&str, &str)]) -> Vec<u8> {
     use std::io::Write;
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));

@@ -17,13 +17,13 @@ mod torchtune;
 
 use super::find::ranks;
 use super::parse::json::{Fields, Json};
-use super::parse::lines::Lines;
+use super::parse::lines::{TakeLine, each_line};
 use super::parse::prefix::{self, Message};
 use super::parse::rows::Tracker;
 use super::parse::{axis, terminal};
 use super::{Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::error::UserError;
-use crate::records::{ConsoleLine, Problem, RunFacts};
+use crate::records::{ConsoleLine, RunFacts};
 use custom::Pattern;
 use dialect::Row;
 use serde::{Deserialize, Serialize};
@@ -119,55 +119,51 @@ impl Source for Console {
         let sink = &mut ranks::Prefixed::new(sink, prefix);
         let mut tracker = Tracker::load(&state.rows, sink);
         tracker.expect_no_config();
-        let mut reader = Reader { console: self, state, tracker, sink, count: from.row_count };
-        let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
-        while let Some(line) = lines.peek()?.filter(|line| line.ended) {
-            reader.count += 1;
-            if line.too_long {
-                reader.problem("the line is too long");
-            } else {
-                reader.line(&terminal::shown(String::from_utf8_lossy(line.bytes).trim_end()));
-            }
-            lines.pass();
-        }
-        let Reader { mut state, tracker, count, .. } = reader;
+        let mut reader = Reader { console: self, state, tracker };
+        let (offset, row_count) = each_line(log, &from, sink, &mut reader)?;
+        let Reader { mut state, tracker, .. } = reader;
         state.rows = tracker.save();
-        Ok(Resume { offset: lines.offset(), state: serde_json::to_string(&state)?, row_count: count })
+        Ok(Resume { offset, state: serde_json::to_string(&state)?, row_count })
     }
 }
 
-struct Reader<'s> {
-    console: &'s Console,
+struct Reader<'c> {
+    console: &'c Console,
     state: State,
     tracker: Tracker,
-    sink: &'s mut dyn Sink,
-    count: u64,
+}
+
+impl TakeLine for Reader<'_> {
+    fn line(&mut self, line: &[u8], sink: &mut dyn Sink) -> Result<(), String> {
+        let line = terminal::shown(String::from_utf8_lossy(line).trim_end());
+        if line.trim().is_empty() {
+            return Ok(());
+        }
+        let message = prefix::split(&line);
+        sink.console(ConsoleLine { time: message.time, stream: None, text: line.to_string() });
+        let row = self.console.row(&line, &message);
+        match row.filter(|row| self.state.has_step || !row.needs_step) {
+            Some(row) => self.metrics(row, &message, sink),
+            None => Ok(()),
+        }
+    }
+
+    fn is_whole(&self, _: &[u8]) -> bool {
+        true
+    }
 }
 
 impl Reader<'_> {
-    fn problem(&mut self, message: &str) {
-        let position = format!("line {}", self.count);
-        self.sink.problem(Problem { position, message: message.to_string() });
-    }
-
-    fn line(&mut self, line: &str) {
-        if line.trim().is_empty() {
-            return;
-        }
-        let message = prefix::split(line);
-        self.sink.console(ConsoleLine { time: message.time, stream: None, text: line.to_string() });
-        if let Some(row) =
-            self.console.row(line, &message).filter(|row| self.state.has_step || !row.needs_step)
-        {
-            self.metrics(row, &message);
-        }
-    }
-
-    fn metrics(&mut self, mut row: Row<'_>, message: &Message<'_>) {
+    fn metrics(
+        &mut self,
+        mut row: Row<'_>,
+        message: &Message<'_>,
+        sink: &mut dyn Sink,
+    ) -> Result<(), String> {
         self.state.has_step |= !row.needs_step;
         if row.planned_steps.is_some() && row.planned_steps != self.state.planned_steps {
             self.state.planned_steps = row.planned_steps;
-            self.sink.facts(RunFacts { planned_steps: row.planned_steps, ..RunFacts::default() });
+            sink.facts(RunFacts { planned_steps: row.planned_steps, ..RunFacts::default() });
         }
         if let Some(time) = message.time
             && !row.fields.iter().any(|(key, _)| key == "_timestamp")
@@ -180,9 +176,7 @@ impl Reader<'_> {
                 name_rank(&mut row.fields, rank);
             }
         }
-        if let Err(message) = self.tracker.row(&row.fields, self.sink) {
-            self.problem(message);
-        }
+        self.tracker.row(&row.fields, sink).map_err(str::to_string)
     }
 }
 

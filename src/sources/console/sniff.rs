@@ -4,6 +4,7 @@ use super::Console;
 use crate::sources::find::judge::{self, Shape};
 use crate::sources::find::ranks;
 use crate::sources::parse::json::Fields;
+use crate::sources::parse::words::split;
 use crate::sources::parse::{prefix, terminal};
 use crate::sources::{HEAD_BYTES, Verdict};
 
@@ -68,7 +69,7 @@ const LOG_WORDS: &[&str] = &[
 
 /// Whether the name may be that of a printed log.
 pub fn may_claim(path: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path);
+    let name = split(path).1;
     let stem = name.split('.').next().unwrap_or(name).to_ascii_lowercase();
     let is_stream = name.split_once('.').is_some_and(|(stem, rank)| {
         matches!(stem, "stdout" | "stderr") && rank.bytes().all(|c| c.is_ascii_digit())
@@ -104,7 +105,7 @@ pub fn sniff(console: &Console, path: &str, head: &[u8]) -> Verdict {
 
 /// Whether metrics may still come: a long preamble (settings, the environment) is common.
 fn may_become(path: &str, text: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+    let name = split(path).1.to_ascii_lowercase();
     let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
     let text = text.to_ascii_lowercase();
     LOG_NAMES.iter().any(|word| stem.contains(word)) || LOG_WORDS.iter().any(|word| text.contains(word))

@@ -4,6 +4,7 @@
 use crate::records::goal;
 use crate::sources::parse::axis::{self, Kind, Role};
 use crate::sources::parse::json::{Fields, Json, flatten};
+use crate::sources::parse::words::split;
 use crate::sources::{InputKind, RunLogs, Verdict};
 use std::collections::{BTreeMap, HashMap};
 
@@ -61,14 +62,14 @@ fn is_in(list: &str, word: &str) -> bool {
 
 /// Whether the path ends in one of the extensions.
 pub fn has_extension(path: &str, extensions: &[&str]) -> bool {
-    let name = file_name(path);
+    let name = split(path).1;
     let extension = name.rsplit_once('.').map(|(_, extension)| extension).unwrap_or_default();
     extensions.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 /// Whether a path alone says that a file is no log of a general kind.
 pub fn is_other(path: &str) -> bool {
-    let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let (folders, name) = split(path);
     let name = name.to_ascii_lowercase();
     let in_tracker = |folder: &str| is_in(OTHER_FOLDERS, folder) || is_wandb_run(folder);
     let under_wandb = folders.split('/').any(|folder| folder == "wandb") && name.starts_with("debug");
@@ -100,19 +101,15 @@ pub fn one_run(path: &str) -> RunLogs {
     RunLogs { name: Some(name_of(path)), ..RunLogs::of_file(path, InputKind::Log) }
 }
 
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
-}
-
 /// Whether the stem of a file's name says nothing about the run.
 pub fn is_generic(stem: &str) -> bool {
     is_in(GENERIC_STEMS, &stem.to_ascii_lowercase())
 }
 
 fn name_of(path: &str) -> String {
-    let name = file_name(path);
+    let (folder, name) = split(path);
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-    let folder = path.rsplit('/').nth(1).filter(|_| is_generic(stem));
+    let folder = Some(split(folder).1).filter(|folder| !folder.is_empty() && is_generic(stem));
     folder.unwrap_or(stem).to_string()
 }
 

@@ -1,8 +1,9 @@
 //! Logs of one job whose processes each write a file: `rank0.log`, `log_rank_1.txt`, `stdout.0`,
-//! `attempt_0/1/stdout.log`. They are one run; what processes beside the first log bears their rank.
+//! `attempt_0/1/stdout.log`, `0.monitor.csv` of an environment of Stable-Baselines3. They are one run; what processes beside the first log bears their rank.
 
 use super::judge;
 use crate::records::{Alert, Axis, ConfigValue, ConsoleLine, Goal, Point, Problem, RunFacts, Text};
+use crate::sources::parse::words::{join, split};
 use crate::sources::{InputKind, LogFile, RunInput, RunLogs, Sink};
 use std::collections::BTreeMap;
 
@@ -49,20 +50,15 @@ fn job_run(job: String, mut files: Vec<(u32, &LogFile)>) -> Option<RunLogs> {
 
 /// The path with `#` in place of its rank, and the rank.
 fn ranked(path: &str) -> Option<(String, u32)> {
-    let (folder, name) = path.rsplit_once('/').map_or((None, path), |(folder, name)| (Some(folder), name));
-    let within = |name: &str| match folder {
-        Some(folder) => format!("{folder}/{name}"),
-        None => name.to_string(),
-    };
+    let (folder, name) = split(path);
     if let Some((name, rank)) = named(name).or_else(|| numbered(name)) {
-        return Some((within(&name), rank));
+        return Some((join(folder, &name), rank));
     }
     // torchrun: `<run id>/attempt_0/<rank>/stdout.log`.
-    let (above, parent) = folder?.rsplit_once('/').map_or(("", folder?), |parts| parts);
+    let (above, parent) = split(folder);
     let is_stream = matches!(name, "stdout.log" | "stderr.log");
     let rank = number(parent).filter(|_| is_stream)?;
-    let job = if above.is_empty() { format!("#/{name}") } else { format!("{above}/#/{name}") };
-    Some((job, rank))
+    Some((join(above, &format!("#/{name}")), rank))
 }
 
 /// `rank0.log`, `log_rank_1.txt`, `output_rank-3.log`.
@@ -83,11 +79,14 @@ fn named(name: &str) -> Option<(String, u32)> {
     Some((format!("{before}rank#{behind}"), number(rank)?))
 }
 
-/// `stdout.0`, `stderr.12`.
+/// `stdout.0`, `stderr.12`, `3.monitor.csv`.
 fn numbered(name: &str) -> Option<(String, u32)> {
-    let (stem, rank) = name.split_once('.')?;
-    matches!(stem, "stdout" | "stderr").then_some(())?;
-    Some((format!("{stem}.#"), number(rank)?))
+    let (stem, rest) = name.split_once('.')?;
+    match (stem, rest) {
+        ("stdout" | "stderr", rank) => Some((format!("{stem}.#"), number(rank)?)),
+        (rank, "monitor.csv") => Some((format!("#.{rest}"), number(rank)?)),
+        _ => None,
+    }
 }
 
 fn number(text: &str) -> Option<u32> {
@@ -219,6 +218,10 @@ mod tests {
             ["gpt: @x/gpt_rank-0.jsonl rank1/@x/gpt_rank-1.jsonl", "gpt: rank1/@x/gpt_rank-1.csv"]
         );
         assert_eq!(runs(&["job/stdout.0", "job/stdout.1"]), ["job: @job/stdout.0 rank1/@job/stdout.1"]);
+        assert_eq!(
+            runs(&["ppo/0.monitor.csv", "ppo/1.monitor.csv", "ppo/monitor.csv"]),
+            ["ppo: @ppo/0.monitor.csv rank1/@ppo/1.monitor.csv", "ppo: @ppo/monitor.csv"]
+        );
         assert_eq!(
             runs(&["j/attempt_0/0/stdout.log", "j/attempt_0/1/stdout.log", "j/attempt_1/0/stdout.log"]),
             ["j: @j/attempt_0/0/stdout.log rank1/@j/attempt_0/1/stdout.log", "j: @j/attempt_1/0/stdout.log"]

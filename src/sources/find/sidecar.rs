@@ -4,6 +4,7 @@
 
 use crate::records::ConfigValue;
 use crate::sources::parse::json::{Json, flatten, parse};
+use crate::sources::parse::words::{join, split};
 use crate::sources::parse::yaml::{self, integer};
 use crate::sources::{InputKind, RunInput, RunLogs};
 use anyhow::{Context, bail};
@@ -52,8 +53,8 @@ pub fn is_config(path: &str) -> bool {
 
 /// Place of a configuration file among others; `None` where it is none.
 pub fn rank(path: &str) -> Option<(usize, usize)> {
-    let (folder, name) = (folder(path), name_of(path));
-    if name_of(folder) == HYDRA {
+    let (folder, name) = split(path);
+    if split(folder).1 == HYDRA {
         return Some((0, HYDRA_FILES.iter().position(|known| *known == name)?));
     }
     let (stem, extension) = name.rsplit_once('.')?;
@@ -67,7 +68,7 @@ pub fn rank(path: &str) -> Option<(usize, usize)> {
 pub fn attach(runs: &mut [RunLogs], documents: &[String]) {
     let mut by_folder: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
     for path in documents.iter().filter(|path| is_config(path)) {
-        by_folder.entry(folder(path)).or_default().push(path);
+        by_folder.entry(split(path).0).or_default().push(path);
     }
     for found in by_folder.values_mut() {
         found.sort_by_key(|path| rank(path));
@@ -94,11 +95,11 @@ fn folders_of(run: &RunLogs, known: &BTreeMap<&str, Vec<&String>>) -> Vec<String
         }
     };
     let logs = run.inputs.iter().filter(|input| input.kind != InputKind::Document);
-    let own: Vec<&str> = logs.map(|input| folder(&input.path)).collect();
+    let own: Vec<&str> = logs.map(|input| split(&input.path).0).collect();
     own.iter().filter_map(|own| hydra_of(own, known)).for_each(|hydra| add(&hydra));
     for own in own {
-        if name_of(own).starts_with(CHECKPOINT) {
-            add(folder(own));
+        if split(own).1.starts_with(CHECKPOINT) {
+            add(split(own).0);
         }
         add(own);
     }
@@ -109,17 +110,9 @@ fn folders_of(run: &RunLogs, known: &BTreeMap<&str, Vec<&String>>) -> Vec<String
 fn hydra_of(own: &str, known: &BTreeMap<&str, Vec<&String>>) -> Option<String> {
     let ends = own.match_indices('/').map(|(end, _)| end).chain([own.len()]);
     let folders = ends.filter_map(|end| own.get(..end)).filter(|folder| !folder.is_empty());
-    let within = folders.map(|folder| format!("{folder}/{HYDRA}"));
+    let within = folders.map(|folder| join(folder, HYDRA));
     let candidates: Vec<String> = [HYDRA.to_string()].into_iter().chain(within).collect();
     candidates.into_iter().rev().find(|folder| known.contains_key(folder.as_str()))
-}
-
-fn folder(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(folder, _)| folder)
-}
-
-fn name_of(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Reads hyperparameters from a document, nested names joined with `.`. `path` tells the format.
@@ -149,7 +142,7 @@ pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Conf
             _ => bail!("expected a YAML mapping"),
         },
     }
-    let is_own = |key: &str| match is_of_hydra(path) && name_of(path) == "hydra.yaml" {
+    let is_own = |key: &str| match is_of_hydra(path) && split(path).1 == "hydra.yaml" {
         true => key.strip_prefix("hydra.").is_some_and(|key| HYDRA_KEYS.contains(&key)),
         false => !key.is_empty(),
     };
@@ -158,7 +151,7 @@ pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Conf
 }
 
 fn is_of_hydra(path: &str) -> bool {
-    name_of(folder(path)) == HYDRA
+    split(split(path).0).1 == HYDRA
 }
 
 /// Whether a document describes a model, not a training.

@@ -5,12 +5,13 @@ mod store;
 mod tags;
 
 use super::find::judge;
-use super::parse::document::{each_line, read, whole};
+use super::parse::document::{mapping_of, whole};
 use super::parse::json::{Json, parse_number_like, text_of};
+use super::parse::lines::each_line;
 use super::parse::words::{split, text_at};
 use super::parse::{axis, yaml};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, Verdict};
-use crate::records::{ConfigValue, Point, Problem, RunFacts};
+use crate::records::{ConfigValue, Point, RunFacts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -130,25 +131,15 @@ impl Source for MlFlow {
             let (offset, row_count) = each_line(log, &from, sink, take)?;
             return Ok(Resume { offset, state: String::new(), row_count });
         }
-        let Some(bytes) = whole(log, sink)? else { return Ok(read(0)) };
-        let text = text_of(&bytes);
-        match part {
-            Part::Param(key) => param(key, &text, sink),
-            Part::Tag(key) => sink.facts(tags::facts_of(key, &text)),
-            Part::Experiment | Part::Meta => match yaml::parse(&text) {
-                Ok(meta @ Json::Object(_)) if part == Part::Meta => run_facts(&meta, sink),
-                Ok(meta @ Json::Object(_)) => {
-                    sink.facts(RunFacts { project: text_at(&meta, &["name"]), ..RunFacts::default() })
-                }
-                _ if text.trim().is_empty() => {}
-                _ => sink.problem(Problem {
-                    position: "byte 0".into(),
-                    message: "expected a YAML mapping".into(),
-                }),
-            },
+        whole(log, sink, &mut |bytes, sink| match part {
+            Part::Param(key) => param(key, &text_of(bytes), sink),
+            Part::Tag(key) => sink.facts(tags::facts_of(key, &text_of(bytes))),
+            Part::Meta => mapping_of(bytes, sink, &mut |meta, sink| run_facts(&meta, sink)),
+            Part::Experiment => mapping_of(bytes, sink, &mut |meta, sink| {
+                sink.facts(RunFacts { project: text_at(&meta, &["name"]), ..RunFacts::default() });
+            }),
             Part::Metric(_) => {}
-        }
-        Ok(read(bytes.len()))
+        })
     }
 }
 

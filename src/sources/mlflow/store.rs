@@ -12,11 +12,15 @@ use crate::sources::find::judge;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// Rows read at a time; with them all that is known of the runs.
+/// Rows read at a time. What is known of the runs is read with the first and the last of them.
 const PAGE_ROWS: usize = 100_000;
+
+/// Runs that are not deleted, with their experiments.
+const FROM_RUNS: &str = "from runs r left join experiments e using (experiment_id)
+    where coalesce(r.lifecycle_stage, '') <> 'deleted' and coalesce(e.lifecycle_stage, '') <> 'deleted'";
 
 /// How far a database was read.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -74,7 +78,10 @@ struct Logged {
 /// What one call reads of a database.
 #[derive(Default)]
 struct Page {
-    runs: BTreeMap<String, About>,
+    /// Runs that are not deleted.
+    runs: BTreeSet<String>,
+    /// What is known of each, where it was asked for.
+    about: BTreeMap<String, About>,
     points: Vec<Logged>,
     last: Option<(i64, u64)>,
     /// What kept it from reading on.
@@ -85,7 +92,6 @@ impl Page {
     fn read(connection: &Connection, before: &State) -> anyhow::Result<Self> {
         let mut page = Self::default();
         page.read_runs(connection)?;
-        page.read_pairs(connection)?;
         if !page.goes_on(connection, before)? {
             return Err(StartOver.into());
         }
@@ -94,6 +100,11 @@ impl Page {
         if let Some(last) = last {
             page.last = row_hash(connection, last)?.map(|hash| (last, hash));
         }
+        let is_last = page.points.len() < PAGE_ROWS;
+        if is_last || page.runs.iter().any(|run| !before.runs.contains_key(run)) {
+            page.read_facts(connection)?;
+            page.read_pairs(connection)?;
+        }
         // Points before damage count; it is met again by the next call, which tells it.
         if let Err(error) = outcome {
             page.damage = page.points.is_empty().then(|| format!("table metrics: {error}"));
@@ -101,24 +112,28 @@ impl Page {
         Ok(page)
     }
 
-    /// Runs that are not deleted.
     fn read_runs(&mut self, connection: &Connection) -> anyhow::Result<()> {
+        let mut statement = connection.prepare(&format!("select r.run_uuid {FROM_RUNS}"))?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            self.runs.insert(row.get(0)?);
+        }
+        Ok(())
+    }
+
+    fn read_facts(&mut self, connection: &Connection) -> anyhow::Result<()> {
         let known = columns(connection, "runs")?;
         let names = ["name", "user_id", "source_name", "source_version", "status", "start_time", "end_time"];
         let wanted = names.map(|name| match has(&known, name) {
             true => format!("r.{name}"),
             false => "null".to_string(),
         });
-        let sql = format!(
-            "select r.run_uuid, e.name, {} from runs r left join experiments e using (experiment_id)
-             where coalesce(r.lifecycle_stage, '') <> 'deleted' and coalesce(e.lifecycle_stage, '') <> 'deleted'",
-            wanted.join(", ")
-        );
+        let sql = format!("select r.run_uuid, e.name, {} {FROM_RUNS}", wanted.join(", "));
         let mut statement = connection.prepare(&sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let about = About { facts: facts(row)?, params: Vec::new() };
-            self.runs.insert(row.get(0)?, about);
+            self.about.insert(row.get(0)?, about);
         }
         Ok(())
     }
@@ -131,7 +146,7 @@ impl Page {
             let mut statement = connection.prepare(&sql)?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                if let Some(about) = self.runs.get_mut(&row.get::<_, String>(0)?) {
+                if let Some(about) = self.about.get_mut(&row.get::<_, String>(0)?) {
                     take(about, row.get(1)?, row.get(2)?);
                 }
             }
@@ -151,10 +166,10 @@ impl Page {
     fn goes_on(&self, connection: &Connection, before: &State) -> anyhow::Result<bool> {
         let Some((last, hash)) = before.last else { return Ok(true) };
         let is_same_row = row_hash(connection, last)? == Some(hash);
-        let are_there = before.runs.keys().all(|run| self.runs.contains_key(run));
+        let are_there = before.runs.keys().all(|run| self.runs.contains(run));
         let mut earlier =
             connection.prepare("select 1 from metrics where run_uuid = ?1 and rowid <= ?2 limit 1")?;
-        for run in self.runs.keys().filter(|run| !before.runs.contains_key(*run)) {
+        for run in self.runs.iter().filter(|run| !before.runs.contains_key(*run)) {
             if earlier.exists((run, last))? {
                 return Ok(false);
             }
@@ -175,7 +190,7 @@ impl Page {
         while let Some(row) = rows.next()? {
             let run: String = row.get(1)?;
             *last = Some(row.get(0)?);
-            if self.runs.contains_key(&run) {
+            if self.runs.contains(&run) {
                 self.points.push(point(run, row)?);
             }
         }
@@ -184,7 +199,7 @@ impl Page {
 
     /// Hands over what was read; returns how far that is.
     fn tell(self, mut state: State, sink: &mut dyn Sink) -> State {
-        for (run, about) in &self.runs {
+        for (run, about) in &self.about {
             let hash = hash_of(format!("{about:?}").as_bytes());
             if state.runs.insert(run.clone(), hash) != Some(hash) {
                 sink.select_run(run);

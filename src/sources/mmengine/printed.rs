@@ -3,8 +3,8 @@
 
 use super::group::WITH_METRICS;
 use super::text::{self, Mode, Progress};
-use crate::records::{ConsoleLine, Point, Problem, RunFacts, Text, TimeMs};
-use crate::sources::parse::lines::Lines;
+use crate::records::{ConsoleLine, Point, RunFacts, Text, TimeMs};
+use crate::sources::parse::lines::{Printed, each_line};
 use crate::sources::parse::{prefix, terminal};
 use crate::sources::{Log, Resume, Sink};
 use serde::{Deserialize, Serialize};
@@ -24,56 +24,51 @@ struct State {
 pub fn read(log: &mut Log<'_>, from: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
     let state: State = serde_json::from_str(&from.state).unwrap_or_default();
     let with_metrics = log.role == WITH_METRICS;
-    let mut reader = Reader { state, with_metrics, sink };
-    let mut row_count = from.row_count;
-    let mut lines = Lines::new(log.bytes, from.offset, log.chunk_bytes);
-    while let Some(line) = lines.peek()?.filter(|line| line.ended) {
-        row_count += 1;
-        if line.too_long {
-            let message = "the line is too long".to_string();
-            reader.sink.problem(Problem { position: format!("line {row_count}"), message });
-        } else {
-            reader.line(&terminal::shown(String::from_utf8_lossy(line.bytes).trim_end()));
-        }
-        lines.pass();
-    }
-    Ok(Resume { offset: lines.offset(), state: serde_json::to_string(&reader.state)?, row_count })
+    let mut reader = Reader { state, with_metrics };
+    let (offset, row_count) = each_line(
+        log,
+        &from,
+        sink,
+        &mut Printed(|line: &[u8], sink: &mut dyn Sink| {
+            reader.line(&terminal::shown(String::from_utf8_lossy(line).trim_end()), sink);
+        }),
+    )?;
+    Ok(Resume { offset, state: serde_json::to_string(&reader.state)?, row_count })
 }
 
-struct Reader<'s> {
+struct Reader {
     state: State,
     with_metrics: bool,
-    sink: &'s mut dyn Sink,
 }
 
-impl Reader<'_> {
-    fn line(&mut self, line: &str) {
+impl Reader {
+    fn line(&mut self, line: &str, sink: &mut dyn Sink) {
         if line.trim().is_empty() {
             return;
         }
         let message = prefix::split(line);
-        self.sink.console(ConsoleLine { time: message.time, stream: None, text: line.to_string() });
+        sink.console(ConsoleLine { time: message.time, stream: None, text: line.to_string() });
         if let Some(progress) = text::progress(message.text) {
-            self.plan(&progress);
+            self.plan(&progress, sink);
             if self.with_metrics {
-                self.metrics(&progress, message.time);
+                self.metrics(&progress, message.time, sink);
             }
         } else if let Some(name) = message.text.strip_prefix("Exp name: ") {
-            self.exp_name(name.trim(), message.time);
+            self.exp_name(name.trim(), message.time, sink);
         } else if self.state.max_epochs.is_none() {
             self.state.max_epochs = max_epochs(message.text);
         }
     }
 
-    fn exp_name(&mut self, name: &str, time: Option<TimeMs>) {
+    fn exp_name(&mut self, name: &str, time: Option<TimeMs>, sink: &mut dyn Sink) {
         if !name.is_empty() && self.state.exp_name != name {
             self.state.exp_name = name.to_string();
             let (key, text) = ("exp_name".to_string(), name.to_string());
-            self.sink.text(Text { key, step: None, time, text });
+            sink.text(Text { key, step: None, time, text });
         }
     }
 
-    fn plan(&mut self, progress: &Progress<'_>) {
+    fn plan(&mut self, progress: &Progress<'_>, sink: &mut dyn Sink) {
         let Some(total) = progress.total.filter(|_| progress.mode == Mode::Train) else { return };
         let planned = match (progress.epoch, self.state.max_epochs) {
             (None, _) => Some(total),
@@ -82,12 +77,12 @@ impl Reader<'_> {
         };
         if planned.is_some() && self.state.planned_steps != planned {
             self.state.planned_steps = planned;
-            self.sink.facts(RunFacts { planned_steps: planned, ..RunFacts::default() });
+            sink.facts(RunFacts { planned_steps: planned, ..RunFacts::default() });
         }
     }
 
     /// Results of a validation belong to the last step of training before them.
-    fn metrics(&mut self, progress: &Progress<'_>, time: Option<TimeMs>) {
+    fn metrics(&mut self, progress: &Progress<'_>, time: Option<TimeMs>, sink: &mut dyn Sink) {
         if progress.is_underway() {
             return;
         }
@@ -96,11 +91,11 @@ impl Reader<'_> {
         let counters = [("epoch", progress.epoch), ("iter", progress.step())];
         for (key, count) in counters.into_iter().filter(|_| progress.mode == Mode::Train) {
             if let Some(count) = count {
-                self.sink.point(Point { key, step, value: count as f64, time });
+                sink.point(Point { key, step, value: count as f64, time });
             }
         }
         for (key, value, _) in progress.metrics() {
-            self.sink.point(Point { key: &key, step, value, time });
+            sink.point(Point { key: &key, step, value, time });
         }
     }
 }

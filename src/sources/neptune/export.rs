@@ -34,7 +34,7 @@ pub(super) fn read(log: &mut Log<'_>, sink: &mut dyn Sink) -> anyhow::Result<Res
     if let Err(error) = rows(log.file, sink) {
         sink.problem(Problem { position: "file".into(), message: format!("{error:#}") });
     }
-    Ok(document::read(0))
+    Ok(document::read())
 }
 
 fn rows(file: &Path, sink: &mut dyn Sink) -> anyhow::Result<()> {

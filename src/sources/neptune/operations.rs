@@ -2,8 +2,8 @@
 
 use crate::records::{Axis, ConfigValue, ConsoleLine, End, Point, RunFacts, Stream, Text};
 use crate::sources::parse::axis::{planned_steps, time_of};
-use crate::sources::parse::document::each_value;
 use crate::sources::parse::json::Json;
+use crate::sources::parse::lines::each_value;
 use crate::sources::parse::terminal::shown;
 use crate::sources::parse::words::text_at;
 use crate::sources::{Log, Resume, Sink};

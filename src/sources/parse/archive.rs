@@ -1,6 +1,7 @@
 //! Zip archives that trackers fill when a run ends.
 
 use super::json::{Json, parse_whole};
+use super::words::split;
 use crate::sources::Log;
 use anyhow::{Context, bail};
 use std::io::{BufRead, BufReader, Read};
@@ -45,7 +46,7 @@ impl<'l> Archive<'l> {
 
     /// The member of this name, in whatever folder.
     fn named(&self, name: &str) -> Option<String> {
-        let is_it = |path: &&str| path.rsplit('/').next() == Some(name);
+        let is_it = |path: &&str| split(path).1 == name;
         self.zip.file_names().filter(is_it).min_by_key(|path| path.len()).map(str::to_owned)
     }
 

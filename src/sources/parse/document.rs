@@ -1,69 +1,93 @@
-//! Files that are rewritten whole, and logs of lines of which each stands for itself.
+//! Files that are rewritten whole.
 
-use super::json::{Json, parse_whole};
-use super::lines::Lines;
-use super::window::Window;
+use super::json::{Fault, Json, mended, parse, text_of};
+use super::yaml;
 use crate::records::Problem;
 use crate::sources::{Log, Resume, Sink};
-use std::io;
+use anyhow::bail;
+use std::io::Read;
 
-/// Documents beyond this are not read.
-const MAX_DOCUMENT_BYTES: usize = 64 << 20;
+/// A document larger than this is refused: it is held in memory.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// Takes a line, and says what is wrong with it.
-type TakeLine<'t> = dyn FnMut(&[u8], &mut dyn Sink) -> Result<(), String> + 't;
+/// Takes what a JSON object holds.
+pub(crate) type TakeObject<'t> = dyn FnMut(Json<'_>, &mut dyn Sink) + 't;
 
-/// All bytes of a document; `None` when they are too many, which is told.
-pub(crate) fn whole(log: &mut Log<'_>, sink: &mut dyn Sink) -> io::Result<Option<Vec<u8>>> {
-    let mut window = Window::new(&mut *log.bytes, 0, log.chunk_bytes.max(1 << 12));
-    if window.fill(MAX_DOCUMENT_BYTES)? {
-        let message = format!("more than {MAX_DOCUMENT_BYTES} bytes are too many for a document");
-        sink.problem(Problem { position: "byte 0".into(), message });
-        return Ok(None);
-    }
-    Ok(Some(window.view().to_vec()))
-}
-
-/// What a reader returns when it has read a document.
-pub(crate) fn read(size: usize) -> Resume {
-    Resume { offset: size as u64, state: String::new(), row_count: 1 }
-}
-
-/// Reads the ended lines of a log from where it stands. `take` gets each without its end; what is wrong
-/// with it is told with the number of the line. Returns where the first
-/// line begins that is not read, and how many lines were read so far.
-pub(crate) fn each_line(
+/// Reads all of `log` and hands it to `take`.
+///
+/// # Errors
+/// When the file cannot be read or is too large.
+pub(crate) fn whole(
     log: &mut Log<'_>,
-    from: &Resume,
     sink: &mut dyn Sink,
-    take: &mut TakeLine<'_>,
-) -> io::Result<(u64, u64)> {
-    let mut lines = Lines::new(&mut *log.bytes, from.offset, log.chunk_bytes);
-    let mut count = from.row_count;
-    while let Some(line) = lines.peek()?.filter(|line| line.ended) {
-        count += 1;
-        let taken = match line.too_long {
-            true => Err("the line is too long".into()),
-            false => take(line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes), sink),
-        };
-        if let Err(message) = taken {
-            sink.problem(Problem { position: format!("line {count}"), message });
+    take: &mut dyn FnMut(&[u8], &mut dyn Sink),
+) -> anyhow::Result<Resume> {
+    let mut bytes = Vec::new();
+    (&mut *log.bytes).take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        bail!("more than {} MiB are too many for one document", MAX_BYTES >> 20);
+    }
+    take(&bytes, sink);
+    Ok(Resume { offset: bytes.len() as u64, state: String::new(), row_count: 1 })
+}
+
+/// Reads all of `log` as one JSON object. Of a damaged one that part is handed over that stands before
+/// the damage, which is told as a problem.
+///
+/// # Errors
+/// When the file cannot be read or is too large.
+pub(crate) fn object(
+    log: &mut Log<'_>,
+    sink: &mut dyn Sink,
+    take: &mut TakeObject<'_>,
+) -> anyhow::Result<Resume> {
+    whole(log, sink, &mut |bytes, sink| object_of("", bytes, sink, take))
+}
+
+/// Like [`object`] for bytes of their own, of the part `within` of a log.
+pub(crate) fn object_of(within: &str, bytes: &[u8], sink: &mut dyn Sink, take: &mut TakeObject<'_>) {
+    let tell = |at: usize, message: String, sink: &mut dyn Sink| {
+        let position = if within.is_empty() { format!("byte {at}") } else { format!("{within} byte {at}") };
+        sink.problem(Problem { position, message });
+    };
+    let mend;
+    let (value, used) = match parse(bytes) {
+        Ok((value, used)) => (Some(value), used),
+        Err(fault) => {
+            let (at, message) = match fault {
+                Fault::Incomplete => (bytes.len(), "the JSON value has no end".to_owned()),
+                Fault::Invalid { at, why } => (at, format!("no JSON: {why}")),
+            };
+            tell(at, message, sink);
+            mend = mended(bytes, fault);
+            (parse(&mend).ok().map(|(value, _)| value), bytes.len())
         }
-        lines.pass();
+    };
+    match value {
+        Some(object @ Json::Object(_)) => take(object, sink),
+        Some(_) => tell(0, "expected a JSON object".to_owned(), sink),
+        None => {}
     }
-    Ok((lines.offset(), count))
+    if !bytes.get(used..).unwrap_or_default().trim_ascii().is_empty() {
+        tell(used, "the file goes on behind the JSON object".to_owned(), sink);
+    }
 }
 
-/// Like [`each_line`] for lines of JSON; blank ones are passed over.
-pub(crate) fn each_value(
-    log: &mut Log<'_>,
-    from: &Resume,
-    sink: &mut dyn Sink,
-    take: &mut dyn FnMut(Json<'_>, &mut dyn Sink) -> Result<(), String>,
-) -> io::Result<(u64, u64)> {
-    each_line(log, from, sink, &mut |line, sink| match parse_whole(line) {
-        _ if line.trim_ascii().is_empty() => Ok(()),
-        Some(value) => take(value, sink),
-        None => Err("the line is no JSON".into()),
-    })
+/// Takes bytes that are a YAML mapping; without any text there is none, and no problem.
+pub(crate) fn mapping_of(bytes: &[u8], sink: &mut dyn Sink, take: &mut TakeObject<'_>) {
+    let text = text_of(bytes);
+    match yaml::parse(&text) {
+        Ok(mapping @ Json::Object(_)) => take(mapping, sink),
+        _ if text.trim().is_empty() => {}
+        Ok(_) => {
+            let message = "expected a YAML mapping".to_owned();
+            sink.problem(Problem { position: "byte 0".into(), message });
+        }
+        Err(error) => sink.problem(Problem { position: "byte 0".into(), message: format!("{error:#}") }),
+    }
+}
+
+/// What a reader returns that has read all of a file another way.
+pub(crate) fn read() -> Resume {
+    Resume { row_count: 1, ..Resume::default() }
 }

@@ -1,9 +1,12 @@
 //! Reads a growing text file line by line, in chunks, and always knows the byte offset of the
 //! first line that is not read yet.
 
+use super::json::{Json, parse_whole, text_of};
+use super::terminal::shown;
 use super::window::Window;
-use crate::sources::ReadSeek;
-use std::io;
+use crate::records::{ConsoleLine, Problem};
+use crate::sources::{Log, ReadSeek, Resume, Sink, StartOver};
+use std::io::{self, SeekFrom};
 
 /// Lines longer than this are passed over.
 const MAX_LINE_BYTES: usize = 16 << 20;
@@ -89,6 +92,124 @@ impl<'l> Lines<'l> {
         let ended = self.window().get(self.searched) == Some(&b'\n');
         self.advance(self.searched + usize::from(ended));
     }
+}
+
+/// Takes the lines of a log, of which each stands for itself.
+pub(crate) trait TakeLine {
+    /// Takes a line without its end, and says what is wrong with it.
+    fn line(&mut self, line: &[u8], sink: &mut dyn Sink) -> Result<(), String>;
+
+    /// Whether the last line of a log at rest counts although it has no end.
+    fn is_whole(&self, line: &[u8]) -> bool {
+        let _ = line;
+        false
+    }
+}
+
+impl<F: FnMut(&[u8], &mut dyn Sink) -> Result<(), String>> TakeLine for F {
+    fn line(&mut self, line: &[u8], sink: &mut dyn Sink) -> Result<(), String> {
+        self(line, sink)
+    }
+}
+
+/// Lines that were printed: the last one of a log at rest counts too.
+pub(crate) struct Printed<F>(pub F);
+
+impl<F: FnMut(&[u8], &mut dyn Sink)> TakeLine for Printed<F> {
+    fn line(&mut self, line: &[u8], sink: &mut dyn Sink) -> Result<(), String> {
+        self.0(line, sink);
+        Ok(())
+    }
+
+    fn is_whole(&self, _: &[u8]) -> bool {
+        true
+    }
+}
+
+/// Reads the lines of a log from where it stands; what is wrong with one is told with its number.
+/// Returns where the next call goes on, and how many lines were read so far.
+///
+/// # Errors
+/// When the log cannot be read; [`StartOver`] when a line that was taken without end went on.
+pub(crate) fn each_line(
+    log: &mut Log<'_>,
+    from: &Resume,
+    sink: &mut dyn Sink,
+    take: &mut dyn TakeLine,
+) -> anyhow::Result<(u64, u64)> {
+    let is_open = is_inside_a_line(log, from.offset)?;
+    let mut lines = Lines::new(&mut *log.bytes, from.offset, log.chunk_bytes);
+    let mut count = from.row_count;
+    if is_open && !pass_end(&mut lines)? {
+        return Ok((from.offset, count));
+    }
+    while let Some(line) = lines.peek()? {
+        let text = line.bytes.strip_suffix(b"\r").unwrap_or(line.bytes);
+        let counts = line.ended || log.is_at_rest && take.is_whole(text);
+        if !counts {
+            break;
+        }
+        count += 1;
+        let taken = match line.too_long {
+            true => Err("the line is too long".into()),
+            false => take.line(text, sink),
+        };
+        if let Err(message) = taken {
+            sink.problem(Problem { position: format!("line {count}"), message });
+        }
+        lines.pass();
+    }
+    Ok((lines.offset(), count))
+}
+
+/// Reads a log whose lines were printed, and nothing else.
+///
+/// # Errors
+/// As [`each_line`].
+pub(crate) fn each_printed(log: &mut Log<'_>, from: &Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
+    let mut take = Printed(|line: &[u8], sink: &mut dyn Sink| {
+        sink.console(ConsoleLine { time: None, stream: None, text: shown(&text_of(line)) });
+    });
+    let (offset, row_count) = each_line(log, from, sink, &mut take)?;
+    Ok(Resume { offset, state: String::new(), row_count })
+}
+
+/// Whether reading stopped behind a line without end.
+fn is_inside_a_line(log: &mut Log<'_>, offset: u64) -> io::Result<bool> {
+    let Some(before) = offset.checked_sub(1) else { return Ok(false) };
+    let mut last = [b'\n'];
+    log.bytes.seek(SeekFrom::Start(before))?;
+    let _ = log.bytes.read(&mut last)?;
+    log.bytes.seek(SeekFrom::Start(offset))?;
+    Ok(last != [b'\n'])
+}
+
+/// Passes the end of a line that was taken before it had one; false while there is none.
+fn pass_end(lines: &mut Lines<'_>) -> anyhow::Result<bool> {
+    let Some(line) = lines.peek()? else { return Ok(false) };
+    match line.bytes {
+        b"" | b"\r" if line.ended && !line.too_long => lines.pass(),
+        b"\r" => return Ok(false),
+        _ => return Err(StartOver.into()),
+    }
+    Ok(true)
+}
+
+/// Like [`each_line`] for lines of JSON; blank ones are passed over.
+///
+/// # Errors
+/// When the log cannot be read.
+pub(crate) fn each_value(
+    log: &mut Log<'_>,
+    from: &Resume,
+    sink: &mut dyn Sink,
+    take: &mut dyn FnMut(Json<'_>, &mut dyn Sink) -> Result<(), String>,
+) -> anyhow::Result<(u64, u64)> {
+    each_line(log, from, sink, &mut |line: &[u8], sink: &mut dyn Sink| match parse_whole(line) {
+        _ if line.trim_ascii().is_empty() => Ok(()),
+        Some(value) => take(value, sink),
+        None => Err("the line is no JSON".into()),
+    })
 }
 
 /// Without a byte order mark, zero bytes (holes that a crash leaves) and white space before.

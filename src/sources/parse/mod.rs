@@ -11,7 +11,6 @@ pub(super) mod pattern;
 pub mod prefix;
 pub mod python;
 pub mod rows;
-pub mod snapshot;
 pub mod sqlite;
 pub(super) mod terminal;
 pub(super) mod window;

@@ -10,6 +10,7 @@ mod tests;
 use super::parse::json::{Json, flatten, parse_whole};
 use super::parse::window::Window;
 use super::parse::wire::{Broken, Fields};
+use super::parse::words::split;
 use super::{Log, LogFile, Origin, Resume, RunLogs, Sink, Source, Verdict};
 use crate::records::{Point, Problem, RunFacts, Text, TimeMs};
 use event::{Metadata, Value, What};
@@ -54,7 +55,7 @@ impl Source for TfEvents {
     }
 
     fn may_claim(&self, path: &str) -> bool {
-        let name = path.rsplit('/').next().unwrap_or(path);
+        let name = split(path).1;
         let profile = path.starts_with("plugins/profile/") || path.contains("/plugins/profile/");
         name.contains("tfevents") && !name.ends_with(".profile-empty") && !profile
     }
@@ -77,7 +78,7 @@ impl Source for TfEvents {
         if state.stopped {
             return Ok(from);
         }
-        let name = log.path.rsplit('/').next().unwrap_or(log.path);
+        let name = split(log.path).1;
         if let Some(host) = group::host(name).filter(|_| from.offset == 0) {
             sink.facts(RunFacts { host: Some(host), ..RunFacts::default() });
         }
