@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Seeds that rules may be tuned on.
-pub const TUNING: Range<u64> = 0..2800;
+pub const TUNING: Range<u64> = 0..11_200;
 
 /// Seeds that no rule was ever tuned on: these decide.
 pub const UNSEEN: Range<u64> = 1_000_000..1_002_800;

@@ -32,9 +32,12 @@ use window::Window;
 const MIN_WINDOW: u64 = 20;
 /// Rows that hard batches may make up together.
 const FEW_ROWS: u64 = 4;
-/// Rows within which single rows recur, and how many of them are enough.
-const RECUR_ROWS: u64 = 256;
-const RECUR: usize = 1;
+/// Rows within which one single row of like height is enough, and within which two are: the same batch in
+/// each epoch.
+const NEAR_ROWS: u64 = 256;
+const FAR_ROWS: u64 = 1_024;
+/// Ratio of heights that are alike.
+const ALIKE: std::ops::Range<f64> = 0.6..1.7;
 /// How much higher than before a rise of few rows must be, to be more than that.
 const FAR: f64 = 2.5;
 /// Finite rows a run must have before an event is reported.
@@ -97,12 +100,14 @@ impl SpikeEvent {
 pub fn settle(spikes: &mut [SpikeEvent]) {
     let singles: Vec<(u64, f64)> =
         spikes.iter().filter(|spike| spike.rows == 1).map(SpikeEvent::place).collect();
-    for spike in spikes.iter_mut().filter(|spike| spike.level == Level::Warn && spike.rows <= FEW_ROWS) {
+    for spike in spikes.iter_mut().filter(|spike| spike.level > Level::Info && spike.rows <= FEW_ROWS) {
         let (row, rise) = spike.place();
-        let is_alike = |(other, height): &&(u64, f64)| {
-            *other != row && other.abs_diff(row) <= RECUR_ROWS && (0.6..1.7).contains(&(height / rise))
+        let alike = |rows: u64| {
+            let others = singles.iter().filter(|(other, _)| *other != row && other.abs_diff(row) <= rows);
+            others.filter(|(_, height)| ALIKE.contains(&(height / rise))).count()
         };
-        if singles.iter().filter(is_alike).count() >= RECUR {
+        let recurs = spike.level == Level::Warn && alike(NEAR_ROWS) >= 1 || alike(FAR_ROWS) >= 2;
+        if recurs {
             spike.level = Level::Info;
         }
     }

@@ -16,9 +16,9 @@ const MIN_PROGRESS: f64 = 0.02;
 /// Ends of the 80 % interval below and above the extrapolation, in units of the error's scale, and its
 /// middle: quantiles of split-conformal errors (Lei et al. 2018) on the tuning seeds of the labelled runs,
 /// wider below, because a learning rate that anneals pushes a loss below every power law.
-const LOW: f64 = 2.5;
+const LOW: f64 = 2.3;
 const MIDDLE: f64 = 0.1;
-const HIGH: f64 = 1.0;
+const HIGH: f64 = 0.95;
 /// Share of its newest level that a loss which is always above 0 keeps at least.
 const LEFT: f64 = 0.1;
 

@@ -96,7 +96,7 @@ limits! {
         /// The same of a validation metric, of which there are few points.
         sure_validation_gain = 0.01,
         /// Loss over the window, as a share of the level, that is more than none.
-        loss = 0.05,
+        loss = 0.015,
         /// Share of its peak below which the learning rate has decayed, and a plateau is to be expected.
         decayed_lr = 0.05,
         /// Share of its peak from which a learning rate is high: a loss that rests then rests for another reason.
