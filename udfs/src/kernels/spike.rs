@@ -160,7 +160,7 @@ impl SpikeDetector {
         self.rows
     }
 
-    /// Score `value` would have as the next row, or none with fewer than 12 accepted rows, for a
+    /// Score `value` would have as the next row, or none with fewer than 20 accepted rows, for a
     /// value that is not finite, and where the run has no scale at all (all zero).
     pub fn score(&self, value: f64) -> Option<f64> {
         if !value.is_finite() {

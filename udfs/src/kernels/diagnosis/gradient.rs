@@ -3,7 +3,7 @@
 use super::finding::{Episode, Hit, Level};
 use super::limits::{GradExplosion, GradVanishing};
 use super::outline::Outline;
-use super::robust::{median, trailing_medians};
+use super::robust::{SIGMA_OF_MEDIAN, median, trailing_medians};
 use super::rolling::Rolling;
 use super::trace::Trace;
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,6 @@ use serde::{Deserialize, Serialize};
 const WINDOW: usize = 96;
 /// Least standard deviation of the logarithm: clipped norms are constant.
 const SPREAD_FLOOR: f64 = 0.05;
-/// Standard deviations of a normal distribution in a median distance from its middle.
-const SIGMA_OF_MEDIAN: f64 = 1.4826;
 /// Rows that are left out at the start in any case.
 const WARMUP_ROWS: u64 = 12;
 /// Rows that an onset is looked for before the row that opened a burst.
@@ -134,6 +132,13 @@ impl Bursts {
             self.newest.drain(..WALK_BACK);
         }
         self.newest.push((step, norm));
+    }
+
+    /// How many times its level a row would be as the next: the median of the last 96 accepted rows, in a
+    /// burst that of the rows before it. None of the first 12 rows, and of what is not finite.
+    pub fn ratio(&self, norm: f64) -> Option<f64> {
+        let level = self.open.as_ref().map_or_else(|| self.window.median(), |burst| burst.level);
+        (self.rows >= WARMUP_ROWS && norm.is_finite()).then(|| norm / level.exp())
     }
 
     fn spread(&self) -> f64 {

@@ -25,6 +25,7 @@ mod run;
 mod schedule;
 mod throughput;
 mod trace;
+mod trend;
 mod watch;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use advice::StopAdvice;
 pub use eta::{Eta, Left};
 pub use finding::{Episode, Finding, Hit, Kind, Level};
 pub use forecast::Forecast;
+pub use gradient::Bursts;
 pub use limits::Limits;
 pub use monitor::{Facts, Judgement, Monitor};
 pub use outline::Outline;
@@ -41,4 +43,5 @@ pub use phase::{Phase, Transition, phases};
 pub use rolling::Rolling;
 pub use run::{Curve, Role, Run};
 pub use trace::Trace;
+pub use trend::{Trend, rise_score};
 pub use watch::Watch;

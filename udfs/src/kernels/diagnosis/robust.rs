@@ -1,7 +1,7 @@
 //! Statistics that one outlier cannot move.
 
 /// Standard deviation of a normal distribution in median distances from its middle.
-const SIGMA_OF_MEDIAN: f64 = 1.4826;
+pub const SIGMA_OF_MEDIAN: f64 = 1.4826;
 
 /// Median of finite numbers, which are reordered; NaN of none.
 pub fn median_in_place(values: &mut [f64]) -> f64 {
