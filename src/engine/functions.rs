@@ -49,17 +49,27 @@ const AGGREGATE: &str = "
     array_agg avg
     bit_and bit_or bit_xor bool_and bool_or
     corr count covar covar_pop covar_samp
-    first_nan first_value grouping last_value loss_spike lttb
-    m4 max max_by mean median min min_by minmax_lttb
-    nth_value percentile_cont quantile_cont
+    diagnose divergence
+    entropy_collapse eta
+    first_nan first_value forecast
+    grad_explosion grad_vanishing grouping
+    kl_blowup
+    last_value length_collapse loss_spike lttb
+    m4 mann_kendall max max_by mean median memory_leak min min_by minmax_lttb
+    nan nth_value
+    oom_risk overfitting
+    percentile_cont plateau
+    quantile_cont
     regr_avgx regr_avgy regr_count regr_intercept regr_r2 regr_slope regr_sxx regr_sxy regr_syy
+    reward_collapse
     sparkline stddev stddev_pop stddev_samp string_agg sum
+    throughput_drop trend
     var var_pop var_population var_samp var_sample";
 
 /// Window functions.
 const WINDOW: &str = "
-    cume_dist dense_rank ema first_value is_spike lag last_value lead nth_value ntile percent_rank rank row_number
-    spike_score";
+    cume_dist dense_rank ema first_value grad_ratio is_spike lag last_value lead nth_value ntile percent_rank phase
+    rank robust_ema roll_mad roll_median row_number spike_score";
 
 /// Functions that take a function: `array_filter(tags, tag -> tag <> 'x')`.
 const HIGHER_ORDER: &str = "

@@ -14,8 +14,11 @@ pub(crate) fn check_count(function: &str, types: &[DataType], allowed: &[usize])
     if allowed.contains(&types.len()) {
         return Ok(());
     }
-    let wanted: Vec<String> = allowed.iter().map(ToString::to_string).collect();
-    let (wanted, got) = (wanted.join(" or "), types.len());
+    let wanted = match allowed {
+        [few, .., many] if allowed.len() > 2 => format!("{few} to {many}"),
+        _ => allowed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or "),
+    };
+    let got = types.len();
     plan_err!("{function} takes {wanted} arguments, not {got}")
 }
 
@@ -35,10 +38,23 @@ pub(crate) fn step_type(function: &str, given: &DataType) -> Result<DataType> {
 
 /// Type a value is brought to: double, whatever kind of number it is.
 pub(crate) fn value_type(function: &str, given: &DataType) -> Result<DataType> {
+    number_type(function, "value", given)
+}
+
+/// As [`value_type`], of the argument with a name of its own.
+pub(crate) fn number_type(function: &str, argument: &str, given: &DataType) -> Result<DataType> {
     match given {
-        DataType::Dictionary(_, value) => value_type(function, value),
+        DataType::Dictionary(_, value) => number_type(function, argument, value),
         _ if given.is_numeric() || given.is_null() => Ok(DataType::Float64),
-        _ => plan_err!("{function}: value must be a number, not {given}"),
+        _ => plan_err!("{function}: {argument} must be a number, not {given}"),
+    }
+}
+
+/// As [`step_type`], where a number of steps is asked for, which a time is not.
+pub(crate) fn counted_step_type(function: &str, given: &DataType) -> Result<DataType> {
+    match step_type(function, given)? {
+        DataType::Timestamp(..) => plan_err!("{function}: step must be a number, not {given}"),
+        counted => Ok(counted),
     }
 }
 
@@ -70,7 +86,7 @@ pub(crate) struct WholeNumber {
 }
 
 impl WholeNumber {
-    fn coerce(&self, given: &DataType) -> Result<DataType> {
+    pub(crate) fn coerce(&self, given: &DataType) -> Result<DataType> {
         if given.is_integer() || given.is_null() {
             return Ok(DataType::Int64);
         }
@@ -79,7 +95,7 @@ impl WholeNumber {
     }
 
     /// Checks the argument while the query is planned. A placeholder passes: it has no value yet.
-    fn check(&self, args: &[Expr]) -> Result<()> {
+    pub(crate) fn check(&self, args: &[Expr]) -> Result<()> {
         match args.get(self.position) {
             None | Some(Expr::Placeholder(_)) => Ok(()),
             Some(Expr::Literal(value, _)) => self.parse(Some(value)).map(|_| ()),
@@ -112,16 +128,15 @@ impl WholeNumber {
     }
 }
 
-/// The hook by which an aggregate checks its call as soon as the query is planned, not when it runs.
+/// The hook by which an aggregate checks its call as soon as the query is planned, not when it runs;
+/// `check` looks at the arguments.
 pub(crate) fn checked_when_planned(
     function: &'static str,
-    count: Option<WholeNumber>,
+    check: impl Fn(&[Expr]) -> Result<()> + Send + Sync + 'static,
 ) -> Option<AggregateFunctionSimplification> {
     Some(Box::new(move |call, _| {
         refuse_distinct(function, call.params.distinct)?;
-        if let Some(count) = count {
-            count.check(&call.params.args)?;
-        }
+        check(&call.params.args)?;
         Ok(Expr::AggregateFunction(call))
     }))
 }

@@ -40,6 +40,12 @@ impl<'a> SortedPoints<'a> {
         self.axis
     }
 
+    /// Keys of the first and the last step; none of no points.
+    pub(crate) fn ends(&self) -> Option<(i64, i64)> {
+        let (first, last) = (self.chunks.first()?, self.chunks.last()?);
+        Some((*first.keys().first()?, *last.keys().last()?))
+    }
+
     /// Keys and values in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, f64)> {
         self.chunks.iter().flat_map(Chunk::iter)

@@ -27,3 +27,6 @@ pub(crate) const STEP: &str = "Where the point lies: an integer, a float or a ti
 
 /// What every series aggregate says about its value.
 pub(crate) const VALUE: &str = "The number logged there, as double. Null is a missing point and left out. The function sorts by step itself; points at the same step are ordered by value, NaN last.";
+
+/// What every function with a planned length says about it.
+pub(crate) const PLANNED_STEPS: &str = "The step at which the run is to end: a number, also a column, whose greatest value counts. Null is unknown.";

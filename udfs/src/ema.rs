@@ -4,17 +4,17 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{Array, ArrayRef, Float64Array};
 use arrow::datatypes::{DataType, FieldRef};
-use datafusion::common::{Result, ScalarValue, plan_err};
+use datafusion::common::Result;
 use datafusion::logical_expr::function::{ExpressionArgs, PartitionEvaluatorArgs, WindowUDFFieldArgs};
 use datafusion::logical_expr::{
     Documentation, PartitionEvaluator, Signature, Volatility, WindowUDF, WindowUDFImpl,
 };
 use datafusion::physical_expr::PhysicalExpr;
 
-use crate::args::{check_count, literal, value_type};
+use crate::args::{check_count, value_type};
 use crate::docs::document;
 use crate::kernels;
-use crate::window::{numbers, result_field};
+use crate::window::{numbers, parse_alpha, result_field};
 
 const NAME: &str = "ema";
 
@@ -33,14 +33,6 @@ impl Default for Ema {
 /// The function for registration.
 pub fn ema_udwf() -> WindowUDF {
     WindowUDF::from(Ema::default())
-}
-
-fn parse_alpha(alpha: Option<&Arc<dyn PhysicalExpr>>) -> Result<f64> {
-    match alpha.and_then(literal) {
-        Some(ScalarValue::Float64(Some(alpha))) if *alpha > 0.0 && *alpha <= 1.0 => Ok(*alpha),
-        Some(other) => plan_err!("{NAME}: alpha must be above 0 and at most 1, not {other}"),
-        None => plan_err!("{NAME}: alpha must be a literal"),
-    }
 }
 
 impl WindowUDFImpl for Ema {
@@ -63,7 +55,7 @@ impl WindowUDFImpl for Ema {
     }
 
     fn partition_evaluator(&self, args: PartitionEvaluatorArgs) -> Result<Box<dyn PartitionEvaluator>> {
-        let alpha = parse_alpha(args.input_exprs().get(1))?;
+        let alpha = parse_alpha(NAME, args.input_exprs().get(1))?;
         Ok(Box::new(EmaEvaluator { alpha }))
     }
 

@@ -59,7 +59,7 @@ impl WindowUDFImpl for IsSpike {
     fn documentation(&self) -> Option<&Documentation> {
         static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
             document(
-                "Flags the rows of a loss spike, from the row that opened it to the last elevated one: exactly the episodes `loss_spike` lists, of every level. Null for null, NaN and infinite values, which are no part of any episode. Whether a rise is a spike shows only afterwards, so the whole partition is looked at, never a frame.",
+                "Flags the rows of a loss spike, from the row that opened it to the last elevated one: the episodes `loss_spike` lists, of every level, and those in a rise that does not come back, which `loss_spike` leaves to `divergence`. Null for null, NaN and infinite values, which are no part of any episode. Whether a rise is a spike shows only afterwards, so the whole partition is looked at, never a frame.",
                 "is_spike(value) over (partition by run_id, key order by step)",
                 "select * from (select run_id, step, value, is_spike(value) over (partition by run_id, key order by step) as spike from metrics where key = 'loss') where spike order by run_id, step",
                 &[("value", "A loss, as double.")],

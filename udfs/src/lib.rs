@@ -7,9 +7,14 @@
 //! | `lttb(step, value, n)`, `minmax_lttb(step, value, n)`, `m4(step, value, buckets)` | aggregate to a list of struct(step, value) |
 //! | `sparkline(step, value [, width])` | aggregate to text |
 //! | `arg_min(x, y)`, `arg_max(x, y)` (also `min_by`, `max_by`), `first_nan(step, value)` | aggregate |
-//! | `loss_spike(step, value)` | aggregate to a list of struct |
+//! | `nan`, `loss_spike`, `divergence`, `plateau`, `grad_explosion`, `grad_vanishing`, `throughput_drop`, `reward_collapse`, `kl_blowup`, `entropy_collapse`, `length_collapse` `(step, value)` | aggregate to a list of struct |
+//! | `overfitting(step, value [, goal])`, `memory_leak(step, value [, capacity])`, `oom_risk(step, value, capacity [, planned_steps])` | the same |
+//! | `diagnose(step, loss [, val_loss, grad_norm, lr, throughput, gpu_mem])` | the same, all kinds |
+//! | `trend(step, value)`, `forecast(step, value, planned_steps)`, `eta(step, time [, planned_steps])` | aggregate to a struct |
+//! | `mann_kendall(step, value)` | aggregate to a double |
 //! | `finite(x)` | scalar |
-//! | `ema(value, alpha)`, `spike_score(value)`, `is_spike(value)` | window |
+//! | `ema(value, alpha)`, `robust_ema(value, alpha)`, `roll_median(value, w)`, `roll_mad(value, w)` | window |
+//! | `spike_score(value)`, `is_spike(value)`, `grad_ratio(value)`, `phase(loss [, val, lr])` | window |
 //! | `history(run, keys [, n])`, `wide(run, keys)` | table, over a long table of metrics |
 //!
 //! Every function carries its documentation with an example in SQL. Laws that hold for all:
@@ -47,60 +52,89 @@ mod arg_max;
 mod arg_min;
 mod args;
 mod curve;
+mod curves;
+mod detector;
+mod diagnose;
 mod docs;
 mod ema;
 mod extreme;
+mod findings;
 mod finite;
 mod first_nan;
 mod history;
 mod is_spike;
 pub mod kernels;
-mod loss_spike;
+mod kind_docs;
 mod lttb;
 mod m4;
 mod minmax_lttb;
+mod outlook;
+mod phase;
 mod points;
+mod rolling;
 mod sampling;
 mod series;
 mod sparkline;
 mod spike_score;
 mod steps;
+mod ticks;
+mod trend;
 mod wide;
 mod window;
 
 pub use align::ResolveRun;
 pub use arg_max::{ArgMax, arg_max_udaf};
 pub use arg_min::{ArgMin, arg_min_udaf};
+pub use detector::detector_udaf;
+pub use diagnose::diagnose_udaf;
 pub use ema::{Ema, ema_udwf};
 pub use finite::{Finite, finite_udf};
 pub use first_nan::{FirstNan, first_nan_udaf};
 pub use history::History;
 pub use is_spike::{IsSpike, is_spike_udwf};
-pub use loss_spike::{LossSpike, loss_spike_udaf};
 pub use lttb::{Lttb, lttb_udaf};
 pub use m4::{M4, m4_udaf};
 pub use minmax_lttb::{MinmaxLttb, minmax_lttb_udaf};
+pub use outlook::{eta_udaf, forecast_udaf};
+pub use phase::phase_udwf;
+pub use rolling::{grad_ratio_udwf, robust_ema_udwf, roll_mad_udwf, roll_median_udwf};
 pub use sparkline::{Sparkline, sparkline_udaf};
 pub use spike_score::{SpikeScore, spike_score_udwf};
+pub use trend::{mann_kendall_udaf, trend_udaf};
 pub use wide::Wide;
 
 /// Every aggregate function of this crate.
 pub fn all_udafs() -> Vec<AggregateUDF> {
-    vec![
+    let mut all = vec![
         arg_max_udaf(),
         arg_min_udaf(),
+        diagnose_udaf(),
+        eta_udaf(),
         first_nan_udaf(),
-        loss_spike_udaf(),
+        forecast_udaf(),
         lttb_udaf(),
         m4_udaf(),
+        mann_kendall_udaf(),
         minmax_lttb_udaf(),
         sparkline_udaf(),
-    ]
+        trend_udaf(),
+    ];
+    all.extend(kernels::diagnosis::Kind::ALL.map(detector_udaf));
+    all
 }
 
 /// Every window function of this crate.
 pub fn all_udwfs() -> Vec<WindowUDF> {
-    vec![ema_udwf(), is_spike_udwf(), spike_score_udwf()]
+    vec![
+        ema_udwf(),
+        grad_ratio_udwf(),
+        is_spike_udwf(),
+        phase_udwf(),
+        robust_ema_udwf(),
+        roll_mad_udwf(),
+        roll_median_udwf(),
+        spike_score_udwf(),
+    ]
 }
 
 /// Every scalar function of this crate.

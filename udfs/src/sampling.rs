@@ -87,7 +87,7 @@ impl<S: Sampling> AggregateUDFImpl for Sampler<S> {
     }
 
     fn simplify(&self) -> Option<AggregateFunctionSimplification> {
-        checked_when_planned(S::NAME, Some(Self::NUMBER))
+        checked_when_planned(S::NAME, |args| Self::NUMBER.check(args))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

@@ -68,6 +68,18 @@ pub(crate) fn list_of_structs(fields: Fields, columns: Vec<ArrayRef>) -> Result<
     Ok(one_list(Arc::new(items)))
 }
 
+/// A struct of these values, or null.
+pub(crate) fn one_struct(fields: Fields, values: Option<Vec<ScalarValue>>) -> Result<ScalarValue> {
+    let Some(values) = values else { return ScalarValue::try_from(&DataType::Struct(fields)) };
+    let columns: Result<Vec<ArrayRef>> = values.iter().map(ScalarValue::to_array).collect();
+    Ok(ScalarValue::Struct(Arc::new(StructArray::try_new(fields, columns?, None)?)))
+}
+
+/// Fields of nullable doubles.
+pub(crate) fn number_fields(names: &[&str]) -> Fields {
+    names.iter().map(|name| Field::new(*name, DataType::Float64, true)).collect()
+}
+
 /// Fields of a point.
 pub(crate) fn point_fields(step_type: &DataType) -> Fields {
     Fields::from(vec![

@@ -75,7 +75,7 @@ impl AggregateUDFImpl for Sparkline {
     }
 
     fn simplify(&self) -> Option<AggregateFunctionSimplification> {
-        checked_when_planned(NAME, Some(WIDTH))
+        checked_when_planned(NAME, |args| WIDTH.check(args))
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

@@ -59,7 +59,7 @@ impl WindowUDFImpl for SpikeScore {
     fn documentation(&self) -> Option<&Documentation> {
         static DOCUMENTATION: LazyLock<Documentation> = LazyLock::new(|| {
             document(
-                "Gives the distance of each row above the median of the last 128 accepted rows before it, in robust standard deviations (`loss_spike` opens an episode above 5.5). Rows of an open episode are measured against the rows before it. Null for the first 12 rows, for null, NaN and infinite values, and where the run has no scale (all zero). A frame is not looked at.",
+                "Gives the distance of each row above the median of the last 48 accepted rows before it, in robust standard deviations (`loss_spike` opens an episode above 5.5). Rows of an open episode are measured against the rows before it. Null for the first 20 rows, for null, NaN and infinite values, and where the run has no scale (all zero). A frame is not looked at.",
                 "spike_score(value) over (partition by run_id, key order by step)",
                 "select run_id, step, spike_score(value) over (partition by run_id, key order by step) as score from metrics where key = 'loss' order by score desc nulls last, run_id, step limit 5",
                 &[("value", "A loss, as double.")],

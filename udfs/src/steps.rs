@@ -58,6 +58,25 @@ impl StepAxis {
         ScalarValue::try_from_array(&steps, 0)
     }
 
+    /// Whether steps are doubles.
+    pub(crate) fn is_float(&self) -> bool {
+        self.is_float
+    }
+
+    /// The step of a key as a number.
+    pub(crate) fn number(&self, key: i64) -> f64 {
+        if self.is_float { float_of_key(key) } else { key as f64 }
+    }
+
+    /// The distance of a step from another, exact near it for any unit.
+    pub(crate) fn distance(&self, key: i64, origin: i64) -> f64 {
+        if self.is_float {
+            float_of_key(key) - float_of_key(origin)
+        } else {
+            kernels::align::offset(key, origin)
+        }
+    }
+
     /// Appends the distances of `keys` from `origin` as doubles, exact near `origin` for any unit.
     pub(crate) fn extend_offsets(&self, offsets: &mut Vec<f64>, keys: &[i64], origin: i64) {
         if self.is_float {

@@ -50,7 +50,8 @@ fn metrics() -> Arc<dyn TableProvider> {
                 steps.push(step);
                 values.push(value);
             };
-            log("loss", loss);
+            let keys = ["loss", "grad_norm", "throughput", "gpu_mem", "reward", "kl", "entropy", "length"];
+            keys.iter().for_each(|&key| log(key, loss));
             if step % 10 == 0 {
                 log("val_loss", loss + 0.1);
             }
@@ -79,7 +80,7 @@ fn names_and_aliases_are_unique_and_new() {
             assert!(seen.insert(name.clone()), "{name} twice");
         }
     }
-    assert_eq!(seen.len(), 16);
+    assert_eq!(seen.len(), 39);
 }
 
 #[test]
