@@ -25,11 +25,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod cache;
+mod diagnosis;
 mod place;
 
 pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
+pub use diagnosis::{Case, NotChecked};
 
 /// How often a question is asked again because it met damage.
 const REPAIRS: usize = 4;
