@@ -51,6 +51,10 @@ pub struct Place {
     pub is_header: bool,
     /// Whether its names tell no split, and nothing but its form says that it is a row.
     pub is_bare: bool,
+    /// Whether a number at the start of the line tells the step.
+    pub is_leading: bool,
+    /// Whether the line holds no row, but speaks of another step: `best iteration is:`.
+    pub is_aside: bool,
     /// The split that its metrics are of.
     pub split: Option<&'static str>,
     /// The epochs that the run means to make.

@@ -104,7 +104,8 @@ impl<'l> Draft<'l> {
             return true;
         }
         self.has_words = true;
-        !self.is_aside(words)
+        self.row.place.is_aside |= self.is_aside(words);
+        !self.row.place.is_aside
     }
 
     /// Whether the rest of the line is about something else: the best of all, or what is kept.
@@ -121,7 +122,7 @@ impl<'l> Draft<'l> {
     /// A number with its name; false as for [`words`](Self::words).
     fn item(&mut self, item: &Item<'l>, next: Option<&Piece<'l>>, is_first: bool) -> bool {
         if self.is_aside(item.key) {
-            self.has_words = true;
+            (self.has_words, self.row.place.is_aside) = (true, true);
             return false;
         }
         if let Some(place) = self.last_place.take().filter(|_| item.key.eq_ignore_ascii_case("of")) {
@@ -246,7 +247,9 @@ impl<'l> Draft<'l> {
             }
         }
         let has_place = self.row.fields.iter().any(|(key, _)| is_place(key));
+        self.row.place.is_aside &= !has_place && self.metrics == 0;
         match (has_place, self.metrics > 0) {
+            (false, false) if self.row.place.is_aside => Some(self.row),
             (_, false) => self.header(has_place),
             (true, true) => Some(self.row),
             (false, true) => self.without_place(),
@@ -269,6 +272,7 @@ impl<'l> Draft<'l> {
         let has_training = || self.row.fields.iter().any(|(key, _)| is_training(key));
         if let Some(step) = self.leading.filter(|_| !self.has_words && has_training()) {
             self.row.fields.insert(0, ("iter".into(), Json::Number(step as f64, b"")));
+            self.row.place.is_leading = true;
             return Some(self.row);
         }
         self.inherit_split();

@@ -94,6 +94,7 @@ const VERBS: &[&str] = &[
     "stopped",
     "improve",
     "improved",
+    "reached",
 ];
 
 /// Words that join others and name nothing.
@@ -102,7 +103,8 @@ const JOINTS: &[&str] = &[
 ];
 
 /// Numbers that are no metrics.
-const NOT_METRICS: &[&str] = &["v_num", "eta", "elapsed", "remaining", "pid", "port", "line", "seed", "rank"];
+const NOT_METRICS: &[&str] =
+    &["v_num", "eta", "elapsed", "remaining", "pid", "port", "line", "seed", "rank", "took", "epochs"];
 
 /// Endings of source files: `train.py:88` is where a line was printed.
 const CODE: &[&str] = &["py", "cpp", "cc", "cu", "c", "h", "go", "rs", "jl"];

@@ -14,7 +14,7 @@ const MAX_LINES_BELOW: u32 = 20;
 /// No training has so many epochs.
 const MAX_EPOCHS: i64 = 1_000_000;
 
-/// So many names of the last row are remembered.
+/// So many names are remembered.
 const MAX_NAMES: usize = 64;
 
 /// What the lines so far say of the place of the next one.
@@ -29,7 +29,9 @@ pub struct Position {
     split: Option<String>,
     /// Lines since the last row or header.
     lines: u32,
-    /// Names in the last row that told its place, as hashes.
+    /// Whether the line above speaks of another step: what it announces is said again.
+    is_aside: bool,
+    /// Names in the rows of the loop at hand, as hashes.
     names: Vec<u64>,
     /// Whether epochs count from 0.
     from_zero: bool,
@@ -63,8 +65,16 @@ impl Position {
 
     /// Gives a row its place; false where it has none, or is no row.
     pub fn settle(&mut self, row: &mut Row<'_>) -> bool {
+        let is_said_again = std::mem::take(&mut self.is_aside) && self.lines <= 1;
+        if row.place.is_aside {
+            (self.is_aside, self.lines) = (true, 0);
+            return false;
+        }
         if row.place.is_header {
             self.head(row);
+            return false;
+        }
+        if is_said_again && row.place.is_leading {
             return false;
         }
         if self.is_other_loop(row) {
@@ -133,7 +143,7 @@ impl Position {
             self.has_step = true;
             self.lines = 0;
         } else if row.place.is_bare {
-            // What the row above said of its step is not said anew by a line without a place.
+            // What the rows above said of their steps is not said anew by a line without a place.
             row.fields.retain(|(key, _)| !self.names.contains(&axis::hash_of(key.as_bytes())));
         }
         self.has_step && !row.fields.is_empty()
@@ -149,15 +159,28 @@ impl Position {
                 self.header = None;
             }
         }
-        let names = row.fields.iter().filter(|(key, _)| !is_place(key));
-        self.names = names.map(|(key, _)| axis::hash_of(key.as_bytes())).take(MAX_NAMES).collect();
+        if row.place.count.is_some() {
+            self.names.clear();
+        }
+        for (key, _) in row.fields.iter().filter(|(key, _)| !is_place(key)) {
+            let name = axis::hash_of(key.as_bytes());
+            if self.names.len() < MAX_NAMES && !self.names.contains(&name) {
+                self.names.push(name);
+            }
+        }
     }
 
     /// Turns an epoch and a count of so many into a step of the run.
     fn fold(&mut self, row: &mut Row<'_>) {
         let Some(count) = row.place.count else { return };
         let has_other = |field: &str| count.field != field && row.fields.iter().any(|(key, _)| key == field);
-        if count.total <= 0 || count.done > count.total || has_other("global_step") || has_other("step") {
+        if has_other("global_step") || has_other("step") {
+            if count.is_inner {
+                row.fields.retain(|(key, _)| key != count.field);
+            }
+            return;
+        }
+        if count.total <= 0 || count.done > count.total {
             return;
         }
         let header = self.header.clone();

@@ -245,7 +245,10 @@ impl<'t> Scan<'t> {
                     || (first != '.' && "in".contains(second) && self.is_non_finite())
                     || (first == '-' && (second == '.' || second == '∞'))
             }
-            'n' | 'N' | 'i' | 'I' => self.key.is_some() && self.is_non_finite(),
+            // `number of nan iterations`.
+            'n' | 'N' | 'i' | 'I' => {
+                self.key.is_some() && !self.key_text().ends_with(" of") && self.is_non_finite()
+            }
             _ => false,
         }
     }
@@ -338,15 +341,17 @@ impl<'t> Scan<'t> {
         self.push(number, if is_unit { word } else { unit }, None, is_end);
     }
 
-    /// `100 | loss 2.5`: a number at the start that stands apart.
-    fn is_leading(&self, is_end: bool) -> bool {
-        is_end && self.pieces.is_empty() && self.key.is_none()
+    /// `100 | loss 2.5`, `[100] loss=2.5`: a number at the start that stands apart.
+    fn is_leading(&self, value: &str, is_end: bool) -> bool {
+        let start = (value.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let before = self.text.get(..start).unwrap_or_default().trim();
+        is_end && self.key.is_none() && (before.is_empty() || before == "[")
     }
 
     fn push(&mut self, value: &'t str, unit: &'t str, total: Option<&'t str>, is_end: bool) {
         let (key, is_fresh) = (self.key_text(), self.is_fresh);
         let is_named = self.key.is_some() && self.words <= MAX_WORDS;
-        if is_named || self.key.is_none() && (total.is_some() || self.is_leading(is_end)) {
+        if is_named || self.key.is_none() && (total.is_some() || self.is_leading(value, is_end)) {
             let is_apart = is_fresh && is_end;
             let item = Item { key, value, unit, total, is_assigned: self.is_assigned, is_apart };
             self.pieces.push(Piece::Item(item));
@@ -442,8 +447,10 @@ mod tests {
             ("'loss': -inf, \"acc\": .5", "loss=-inf; acc=.5"),
             ("this is a long sentence about loss 3", "<this is a long sentence about loss>"),
             ("x [3]", "x 3"),
+            ("10.0.0.1 - - [19/Nov/2026:12:00:10 +0000] \"GET /train/1\"", "<GET /train/1>"),
+            ("number of nan iterations:   0", "number of nan iterations=0"),
             ("mem: 12.3 GB, time 45 ms (step)", "mem=12.3GB; time~45ms"),
-            ("time: 1m 3s eta 2min", "time=1m 3s; eta~2min"),
+            ("time: 1m 3s eta 2min", "time=1m 3s; eta 2min"),
             ("loss=tensor(0.5, device='cuda:0') x=np.float64(.5) y=None z=1", "loss=0.5; x=.5; z=1"),
             ("reward 21±3.2, r 0.5+-0.1 q −0.5", "reward 21; r 0.5; q −0.5"),
             ("Epoch #3 (step 300): loss 2", "Epoch~3; step 300; loss 2"),

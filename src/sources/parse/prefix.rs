@@ -34,9 +34,11 @@ pub fn split(line: &str) -> Message<'_> {
             (message.time, message.text) = (time, rest.trim_start_matches(BETWEEN));
         } else if let Some((rank, rest)) = rank(text, turn == 0).filter(|_| message.rank.is_none()) {
             (message.rank, message.text) = (Some(rank), rest);
+        } else if let Some(rest) = process(text).or_else(|| tag(text)) {
+            message.text = rest;
         } else if let Some((time, rest)) = glog(text).or_else(|| level(text)) {
             (message.time, message.text) = (message.time.or(time), rest);
-        } else if let Some(rest) = process(text).or_else(|| tag(text)).or_else(|| code(text)) {
+        } else if let Some(rest) = code(text) {
             message.text = rest;
         } else {
             break;
