@@ -188,8 +188,7 @@ impl<'l> Draft<'l> {
         if let Some(split) = item.key.split_whitespace().next().and_then(names::split_of) {
             self.name_split(split);
         }
-        let Some(number) = value::number("", item.value, item.unit).filter(|number| number.is_finite())
-        else {
+        let Some(number) = value::place(item.value, item.unit).filter(|number| number.is_finite()) else {
             return;
         };
         if self.has_place(field) {

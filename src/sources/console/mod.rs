@@ -146,9 +146,10 @@ impl TakeLine for Reader<'_> {
         let message = prefix::split(&line);
         sink.console(ConsoleLine { time: message.time, stream: None, text: line.to_string() });
         self.state.position.pass_line();
-        match self.console.row(&line, &message) {
-            Some(mut row) if self.state.position.settle(&mut row) => self.metrics(row, &message, sink),
-            _ => Ok(()),
+        let row = self.console.row(&line, &message);
+        match row.and_then(|mut row| self.state.position.settle(&mut row).then_some(row)) {
+            Some(row) => self.metrics(row, &message, sink),
+            None => Ok(()),
         }
     }
 

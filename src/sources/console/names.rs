@@ -154,11 +154,13 @@ pub fn is_counted(word: &str) -> bool {
 
 /// Whether words say that the rest of the line is about a model that is kept, or about another step.
 pub fn is_aside(words: &str) -> bool {
+    let may_be_verb =
+        |word: &str| word.len() > 4 && word.starts_with(['r', 'l', 's', 'i', 'R', 'L', 'S', 'I']);
     let is_verb = |word: &str| {
         let word = word.trim_end_matches(['!', '.', ':']);
         VERBS.iter().any(|verb| verb.eq_ignore_ascii_case(word))
     };
-    words.split_whitespace().any(is_verb)
+    words.split_whitespace().filter(|word| may_be_verb(word)).any(is_verb)
 }
 
 /// Whether a name is about the best of all: as the first of a line it speaks of another step.

@@ -330,9 +330,12 @@ impl<'t> Scan<'t> {
         let next = self.rest().trim_start_matches(' ');
         let end = next.find(|c: char| !c.is_alphabetic() && c != '/').unwrap_or(next.len());
         let word = next.get(..end).unwrap_or_default();
-        let is_unit = unit.is_empty()
-            && value::is_apart_unit(word)
-            && !next.get(end..).is_some_and(|rest| rest.starts_with(['_', '=', ':']));
+        let behind = next.get(end..).unwrap_or_default().trim_start_matches(' ');
+        let signless = behind.strip_prefix(['-', '+', '.']).unwrap_or(behind);
+        // `loss 0.5 min 0.1`: the word is the next name.
+        let is_name =
+            behind.starts_with(['_', '=', ':']) || signless.starts_with(|c: char| c.is_ascii_digit());
+        let is_unit = unit.is_empty() && !is_name && value::is_apart_unit(word, self.key_text());
         if is_unit {
             self.at = self.text.len() - next.len() + end;
         }
@@ -450,6 +453,7 @@ mod tests {
             ("10.0.0.1 - - [19/Nov/2026:12:00:10 +0000] \"GET /train/1\"", "<GET /train/1>"),
             ("number of nan iterations:   0", "number of nan iterations=0"),
             ("mem: 12.3 GB, time 45 ms (step)", "mem=12.3GB; time~45ms"),
+            ("loss 0.5 min 0.1 max 3 s, total time 5 min", "loss~0.5; min~0.1; max 3s; total time 5min"),
             ("time: 1m 3s eta 2min", "time=1m 3s; eta 2min"),
             ("loss=tensor(0.5, device='cuda:0') x=np.float64(.5) y=None z=1", "loss=0.5; x=.5; z=1"),
             ("reward 21±3.2, r 0.5+-0.1 q −0.5", "reward 21; r 0.5; q −0.5"),

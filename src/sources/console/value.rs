@@ -64,9 +64,15 @@ pub fn is_unit(unit: &str) -> bool {
     unit.len() <= 12 && unit.chars().all(|c| c.is_alphabetic() || "%/µ".contains(c)) && !unit.starts_with('/')
 }
 
-/// Whether a word that stands apart behind a number is its unit.
-pub fn is_apart_unit(word: &str) -> bool {
-    word.len() > 1 && factor(word, "").is_some() || word == "s"
+/// Whether a word that stands apart behind a number of the name `key` is its unit.
+pub fn is_apart_unit(word: &str, key: &str) -> bool {
+    word.len() > 1 && factor(word, key).is_some() || word == "s"
+}
+
+/// The number of a step, which may be told in thousands and millions.
+pub fn place(text: &str, unit: &str) -> Option<f64> {
+    let is_factor = matches!(unit.trim_end_matches(['.', ':']), "k" | "K" | "M" | "m" | "B" | "G");
+    number("", text, if is_factor { unit } else { "" })
 }
 
 /// Length of a duration of several parts at the start of `text`: `1h 2m 3s`, `1m3s`.
@@ -152,8 +158,8 @@ fn factor(unit: &str, key: &str) -> Option<Factor> {
         "ms" | "msec" => Factor::Ten(-3),
         "us" | "µs" | "μs" => Factor::Ten(-6),
         "ns" => Factor::Ten(-9),
-        "min" | "mins" => Factor::Times(60.0),
-        "h" | "hr" | "hrs" | "hours" if unit != "h" || is_time() => Factor::Times(3600.0),
+        "min" | "mins" if is_time() => Factor::Times(60.0),
+        "h" | "hr" | "hrs" | "hours" if is_time() => Factor::Times(3600.0),
         _ => return None,
     };
     Some(factor)
