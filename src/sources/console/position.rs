@@ -31,6 +31,8 @@ pub struct Position {
     lines: u32,
     /// Whether the line above speaks of another step: what it announces is said again.
     is_aside: bool,
+    /// The last step that a number at the start of a line told.
+    leading: Option<i64>,
     /// Names in the rows of the loop at hand, as hashes.
     names: Vec<u64>,
     /// Whether epochs count from 0.
@@ -74,7 +76,7 @@ impl Position {
             self.head(row);
             return false;
         }
-        if is_said_again && row.place.is_leading {
+        if is_said_again && self.goes_back(row) {
             return false;
         }
         if self.is_other_loop(row) {
@@ -87,6 +89,11 @@ impl Position {
         self.fold(row);
         self.note(row);
         true
+    }
+
+    /// Whether the number at the start of a line is below that of the line before.
+    fn goes_back(&self, row: &Row<'_>) -> bool {
+        row.place.is_leading && whole(row, "iter").zip(self.leading).is_some_and(|(now, last)| now <= last)
     }
 
     fn head(&mut self, row: &mut Row<'_>) {
@@ -152,6 +159,9 @@ impl Position {
     /// Remembers a row that told its place.
     fn note(&mut self, row: &Row<'_>) {
         (self.has_step, self.lines, self.split) = (true, 0, None);
+        if row.place.is_leading {
+            self.leading = whole(row, "iter");
+        }
         if let Some(header) = &mut self.header {
             header.is_last = false;
             let epoch = whole(row, "epoch");
@@ -188,11 +198,7 @@ impl Position {
         let has_epoch = row.fields.iter().any(|(key, _)| key == "epoch");
         let epoch = if has_epoch { whole(row, "epoch") } else { header.and_then(|header| header.epoch) };
         let step = match epoch.filter(|_| count.field != "global_step") {
-            Some(epoch) => {
-                let step = self.step_in(epoch, count);
-                row.planned_steps = if self.is_whole { Some(count.total) } else { planned(epochs, count) };
-                step
-            }
+            Some(epoch) => self.step_of_epoch(row, epoch, epochs, count),
             // A part of an epoch: the count is one of the run.
             None if has_epoch => count.done,
             None if count.is_inner => self.step_of_cycle(row, count),
@@ -206,6 +212,12 @@ impl Position {
         if let (false, Some(epoch)) = (has_epoch, epoch) {
             row.fields.insert(0, ("epoch".into(), Json::Number(epoch as f64, b"")));
         }
+    }
+
+    fn step_of_epoch(&mut self, row: &mut Row<'_>, epoch: i64, epochs: Option<i64>, count: Count) -> i64 {
+        let step = self.step_in(epoch, count);
+        row.planned_steps = if self.is_whole { Some(count.total) } else { planned(epochs, count) };
+        step
     }
 
     fn enter(&mut self, count: Count) {

@@ -458,7 +458,7 @@ mod tests {
             ("loss=tensor(0.5, device='cuda:0') x=np.float64(.5) y=None z=1", "loss=0.5; x=.5; z=1"),
             ("reward 21±3.2, r 0.5+-0.1 q −0.5", "reward 21; r 0.5; q −0.5"),
             ("Epoch #3 (step 300): loss 2", "Epoch~3; step 300; loss 2"),
-            ("D(G(z)): 0.14 / 0.09 b: 12/ 13/ 2; 12/12 tok/s", "D(G(z))=0.14; b=12/13"),
+            ("D(G(z)): 0.14 / 0.09 b: 12/ 13/ 2; 12/12 tok/s", "D(G(z))=0.14; b=12/13; <tok/s>"),
             ("[1,  2000] loss: 1.5", "epoch=1; batch=2000; loss=1.5"),
             ("100 | loss 2.5 | 7 | x 1", "~100; loss 2.5; x 1"),
             ("epoch=0/step=10, return=[3.0]", "epoch=0; step=10; return=3.0"),

@@ -64,7 +64,7 @@ const LOGS: &[(&str, &str)] = &[
         "val_loss@1=3 val_loss@2=2",
     ),
     (
-        "[50]\ttrain's loss: 3\n[100]\ttrain's loss: 2\nEarly stopping, best iteration is:\n[50]\ttrain's loss: 3\n",
+        "Training until validation scores don't improve for 5 rounds\n[50]\ttrain's loss: 3\n[100]\ttrain's loss: 2\nEarly stopping, best iteration is:\n[50]\ttrain's loss: 3\n",
         "train's loss@50=3 train's loss@100=2",
     ),
     // Values keep one scale.
