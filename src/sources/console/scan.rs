@@ -462,7 +462,7 @@ mod tests {
             ("[1,  2000] loss: 1.5", "epoch=1; batch=2000; loss=1.5"),
             ("100 | loss 2.5 | 7 | x 1", "~100; loss 2.5; x 1"),
             ("epoch=0/step=10, return=[3.0]", "epoch=0; step=10; return=3.0"),
-            ("200/ 2983 batches | loss 5", " 200/2983; loss 5"),
+            ("200/ 2983 batches | loss 5", "~200/2983; loss 5"),
             (
                 "Epoch 1 finished. train loss 2, phase: val, x",
                 "Epoch~1; <finished.>; train loss 2; <phase>; <val>; <x>",

@@ -106,7 +106,7 @@ fn code(text: &str) -> Option<&str> {
     let lines = parts.iter().filter(|part| is_line(part)).count();
     let is_name =
         |part: &&str| part.starts_with(char::is_alphabetic) || part.starts_with(['_', '/', '.', '<']);
-    let names: Vec<&str> = parts.iter().copied().filter(|part| is_name(&part)).collect();
+    let names: Vec<&str> = parts.iter().copied().filter(|part| is_name(part)).collect();
     let is_code = names.len() > 1
         || names.first().is_some_and(|name| name.contains(['.', '/']) || start == 1 && is_upper(name));
     (is_code && lines == 1 && lines + names.len() == parts.len()).then_some(rest)
