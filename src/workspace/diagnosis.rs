@@ -11,6 +11,7 @@ use arrow::record_batch::RecordBatch;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use futures::TryStreamExt;
+use runq_udfs::kernels::diagnosis::robust::median;
 use runq_udfs::kernels::diagnosis::{
     Curve, Eta, Finding, Forecast, Judgement, Kind, Limits, Monitor, Role, Run, StopAdvice, Transition,
     phases,
@@ -22,6 +23,10 @@ const MAX_CURVES: usize = 8;
 const EARLIER: f64 = 0.95;
 /// Metric that stands for steps a second where only times are logged.
 const PACE: &str = "steps_per_s (from times)";
+
+/// Seconds between rows, at least, for a rate to be told from them: times have milliseconds, or only seconds.
+const LEAST_GAP_S: f64 = 0.2;
+const LEAST_GAP_OF_SECONDS_S: f64 = 20.0;
 
 /// A run with what is known of it, before and after it was judged.
 #[derive(Debug, Clone)]
@@ -280,9 +285,16 @@ fn capacity(curves: &[Curve]) -> Option<f64> {
     memory.any(|curve| is_share(&curve.key)).then_some(100.0)
 }
 
-/// Steps a second by the times of the first curve that has them.
+/// Steps a second by the times of the first curve that has them, where rows are far enough apart for
+/// the resolution of the times.
 fn pace(run: &Run) -> Option<Curve> {
     let timed = run.curves.iter().find(|curve| !curve.times_s.is_empty())?;
+    let gaps: Vec<f64> =
+        timed.times_s.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| gap.is_finite()).collect();
+    let are_seconds = gaps.iter().all(|gap| gap.fract() == 0.0);
+    if median(&gaps) < if are_seconds { LEAST_GAP_OF_SECONDS_S } else { LEAST_GAP_S } {
+        return None;
+    }
     let mut pace = Curve {
         role: Role::Throughput,
         key: PACE.to_owned(),

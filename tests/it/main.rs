@@ -8,6 +8,7 @@ mod concurrency;
 mod crash;
 mod damage;
 mod databases;
+mod diagnosis;
 mod engine;
 mod equality;
 mod fixtures;

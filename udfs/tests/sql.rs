@@ -439,7 +439,7 @@ fn is_spike_flags_the_episodes_of_loss_spike() {
     let first = "select min(step) from (
                  select *, spike_score(value) over (order by step, value) as score from t)
                  where score is not null";
-    assert_eq!(query(&ctx, first), "12");
+    assert_eq!(query(&ctx, first), "20");
 }
 
 #[test]

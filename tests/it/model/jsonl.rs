@@ -393,7 +393,10 @@ impl Log {
                     track.run.ended_at = time.or(track.run.ended_at);
                     track.run.finals.extend(val_loss.map(|value| ("final.val_loss".to_string(), value)));
                 }
-                Entry::Printed(text) => track.run.console.push((None, None, text.to_string())),
+                Entry::Printed(text) => {
+                    let lines = track.run.console.entry(self.path.clone()).or_default();
+                    lines.push((None, None, text.to_string()));
+                }
                 // Nothing of the run is said.
                 Entry::Damage | Entry::HugeStep | Entry::Empty | Entry::Blank => {}
             }

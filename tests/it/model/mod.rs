@@ -45,6 +45,9 @@ pub struct Placed {
     pub superseded: bool,
 }
 
+/// A printed line: its time, its stream, and itself.
+pub type Printed = (Option<i64>, Option<&'static str>, String);
+
 /// All that the logs of one run say.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
@@ -61,7 +64,8 @@ pub struct Run {
     /// From where on points were taken back, and when: (segment, seq, step).
     pub rewinds: Vec<(i32, i64, i64)>,
     pub texts: Vec<(String, Option<i64>, Option<i64>, String)>,
-    pub console: Vec<(Option<i64>, Option<&'static str>, String)>,
+    /// Printed lines by the file that holds them.
+    pub console: BTreeMap<String, Vec<Printed>>,
     pub alerts: Vec<Row>,
     pub config: BTreeMap<String, (String, Option<f64>)>,
     pub goals: BTreeMap<String, &'static str>,
@@ -223,7 +227,7 @@ impl Run {
         let times = self.points.iter().filter_map(|point| point.time);
         times
             .chain(self.texts.iter().filter_map(|text| text.2))
-            .chain(self.console.iter().filter_map(|line| line.0))
+            .chain(self.console.values().flatten().filter_map(|line| line.0))
             .chain(alerts)
             .collect()
     }
@@ -370,12 +374,16 @@ fn text_rows(run: &Run) -> Vec<Row> {
 }
 
 fn console_rows(run: &Run) -> Vec<Row> {
-    let show = |(line, (at, stream, text)): (usize, &(Option<i64>, Option<&str>, String))| {
+    let show = |file: &str, line: usize, (at, stream, text): &Printed| {
         row(
-            json!({"run_id": run.label(), "line": line + 1, "time": time(*at), "stream": stream, "text": text}),
+            json!({"run_id": run.label(), "file": file, "line": line + 1, "time": time(*at), "stream": stream,
+            "text": text}),
         )
     };
-    run.console.iter().enumerate().map(show).collect()
+    let of_file = |(file, lines): (&String, &Vec<Printed>)| -> Vec<Row> {
+        lines.iter().enumerate().map(|(line, printed)| show(file, line, printed)).collect()
+    };
+    run.console.iter().flat_map(of_file).collect()
 }
 
 /// `seq` is a matter of the cache; the order within a run is in the id.

@@ -319,6 +319,7 @@ impl Log {
 
 /// What one start knows of itself while it is told.
 struct Now {
+    file: String,
     segment: i32,
     clock: i64,
     /// Last time that a record gave.
@@ -357,6 +358,7 @@ impl Log {
     fn start(&self, run: &mut Run, segment: i32, start: &Start, said: usize) {
         let started = start.started_ms;
         let mut now = Now {
+            file: self.path(start),
             segment,
             clock: started,
             time: started,
@@ -422,7 +424,11 @@ impl Log {
                 let stream = *stream as usize;
                 now.open[stream].push_str(text);
                 while let Some((line, rest)) = now.open[stream].clone().split_once('\n') {
-                    run.console.push((Some(now.time), Some(STREAMS[stream]), shown(line)));
+                    run.console.entry(now.file.clone()).or_default().push((
+                        Some(now.time),
+                        Some(STREAMS[stream]),
+                        shown(line),
+                    ));
                     now.open[stream] = rest.to_string();
                 }
             }
@@ -433,7 +439,11 @@ impl Log {
                     run.duration_s = Some(run.duration_s.unwrap_or(0.0) + *runtime as f64);
                 }
                 for stream in [1, 0].into_iter().filter(|stream| !now.open[*stream].is_empty()) {
-                    run.console.push((Some(now.time), Some(STREAMS[stream]), shown(&now.open[stream])));
+                    run.console.entry(now.file.clone()).or_default().push((
+                        Some(now.time),
+                        Some(STREAMS[stream]),
+                        shown(&now.open[stream]),
+                    ));
                 }
             }
         }
