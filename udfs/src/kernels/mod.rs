@@ -5,6 +5,7 @@
 
 pub mod align;
 pub mod curve;
+pub mod diagnosis;
 pub mod ema;
 pub mod lttb;
 pub mod m4;

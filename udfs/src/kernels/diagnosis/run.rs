@@ -1,0 +1,58 @@
+//! A run as the detectors see it.
+
+/// What a metric means to the diagnosis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// A training loss.
+    Loss,
+    /// A validation metric, the lower the better.
+    ValLoss,
+    /// A validation metric, the higher the better.
+    ValScore,
+    /// The norm of the gradient.
+    GradNorm,
+    /// The learning rate.
+    Lr,
+    /// Work done in a second.
+    Throughput,
+    /// Memory of the accelerator, in any unit.
+    Memory,
+    /// The reward of a policy.
+    Reward,
+    /// Divergence of a policy from its reference.
+    Kl,
+    /// Entropy of a policy.
+    Entropy,
+    /// Length of a policy's answers.
+    Length,
+}
+
+/// A metric: its rows in ascending order of step, each step once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Curve {
+    /// What it means.
+    pub role: Role,
+    /// Its name in the log.
+    pub key: String,
+    /// Steps of the rows.
+    pub steps: Vec<i64>,
+    /// Values of the rows, NaN and infinities as logged.
+    pub values: Vec<f64>,
+    /// Times of the rows in seconds since some instant, NaN where unknown; empty when none is known.
+    pub times_s: Vec<f64>,
+}
+
+/// What is known of a run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    /// The step at which it is to end.
+    pub planned_steps: Option<i64>,
+    /// Memory of the accelerator, in the unit of the curves of [`Role::Memory`].
+    pub memory_capacity: Option<f64>,
+    /// Accelerators it runs on.
+    pub gpu_count: Option<u32>,
+    /// Steps at which it was resumed.
+    pub resumed_at: Vec<i64>,
+    /// Its metrics.
+    pub curves: Vec<Curve>,
+}
