@@ -21,8 +21,11 @@ mod episode;
 mod range;
 mod window;
 
+use super::diagnosis::limits::LossSpike;
+use super::diagnosis::{self, Level};
 use episode::Episode;
 use range::RunningRange;
+use serde::{Deserialize, Serialize};
 use window::{Residuals, Window};
 
 /// Accepted rows from which on a row is judged.
@@ -31,41 +34,10 @@ const MIN_WINDOW: usize = 12;
 const MIN_ROWS: u64 = 20;
 /// Share of the baseline below which a spread does not count; of the level, where there is none.
 const SPREAD_FLOOR: f64 = 0.002;
-/// Score above which an episode opens.
-const OPEN_SCORE: f64 = 5.5;
-/// Rise, as a share of the level, above which an episode opens.
-const OPEN_RISE: f64 = 0.09;
 /// Share of the run's range below which the level of a loss does not count.
 const LEVEL_FLOOR: f64 = 0.15;
-/// Rows an episode may always last.
-const MAX_ROWS: f64 = 30.0;
-/// Share of the run an episode may last.
-const MAX_SHARE: f64 = 0.06;
-
-/// How bad a spike is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SpikeLevel {
-    /// One elevated row, less than 60 % above the level: a hard batch.
-    Info,
-    /// A rise that came back.
-    Warn,
-    /// The peak is above twice the level.
-    Error,
-}
-
-impl SpikeLevel {
-    /// The level as it is written in tables: `info`, `warn` or `error`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
-    }
-}
-
 /// One spike. Steps are those given to [`SpikeDetector::push`].
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SpikeEvent {
     /// Step of the row that opened the episode.
     pub step: i64,
@@ -75,7 +47,7 @@ pub struct SpikeEvent {
     /// open, the newest row.
     pub detected_step: i64,
     /// How bad it is.
-    pub level: SpikeLevel,
+    pub level: Level,
     /// Highest value.
     pub peak: f64,
     /// Median of the window before the episode.
@@ -90,6 +62,22 @@ pub struct SpikeEvent {
     pub last_row: u64,
 }
 
+impl SpikeEvent {
+    /// As a finding is made of it.
+    pub fn episode(&self) -> diagnosis::Episode {
+        diagnosis::Episode {
+            level: self.level,
+            step: self.step,
+            end_step: self.end_step,
+            detected_step: self.detected_step,
+            value: self.peak,
+            baseline: self.baseline,
+            score: self.score,
+            rows: self.rows,
+        }
+    }
+}
+
 /// Streaming detector of loss spikes; state is about 5 KB and bounded.
 ///
 /// With `m` the median of the window and `s` the largest of 1.4826 times the median residual from
@@ -99,8 +87,9 @@ pub struct SpikeEvent {
 /// least 5, at most 256) and the best median of 5. It closes when the newest 3 rows, or all since it
 /// opened, are below the limit. One that lasts over `max(30 rows, 6 % of the rows so far)` is no spike: it is
 /// dropped and the window refilled with the newest 20 rows.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct SpikeDetector {
+    limits: LossSpike,
     planned_rows: Option<u64>,
     /// Finite rows seen.
     rows: u64,
@@ -116,6 +105,11 @@ impl SpikeDetector {
     /// A detector for a run whose length is not known.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A detector with thresholds of one's own.
+    pub fn with_limits(limits: &LossSpike) -> Self {
+        Self { limits: limits.clone(), ..Self::default() }
     }
 
     /// A detector for a run of `rows` planned rows, which is then what shares of the run mean.
@@ -170,7 +164,7 @@ impl SpikeDetector {
     /// follow.
     pub fn finish(&self) -> Option<SpikeEvent> {
         let episode = self.episode.as_ref()?;
-        (self.rows >= MIN_ROWS).then(|| episode.event())
+        (self.rows >= MIN_ROWS).then(|| episode.event(&self.limits))
     }
 
     /// Opens an episode with the row or accepts it into the window.
@@ -189,15 +183,16 @@ impl SpikeDetector {
         let level = self.level(baseline);
         let rise = value - baseline;
         // The cheap tests first: few rows need the spread itself.
-        if level <= 0.0 || rise <= OPEN_RISE * level {
+        if level <= 0.0 || rise <= self.limits.rise * level {
             return None;
         }
         let residuals = self.window.residuals();
-        if residuals.surely_spread(rise / OPEN_SCORE) {
+        if residuals.surely_spread(rise / self.limits.score) {
             return None;
         }
         let spread = self.spread(&residuals, baseline);
-        (rise > OPEN_SCORE * spread).then(|| Episode::open(step, value, self.rows, [baseline, spread, level]))
+        (rise > self.limits.score * spread)
+            .then(|| Episode::open(step, value, self.rows, [baseline, spread, level]))
     }
 
     /// Feeds the open episode, and ends it when it is back or has lasted too long.
@@ -206,9 +201,9 @@ impl SpikeDetector {
         episode.push(step, value, self.rows);
         let run = self.planned_rows.unwrap_or(self.rows + 1) as f64;
         if episode.is_back() {
-            self.completed.push(episode.event());
+            self.completed.push(episode.event(&self.limits));
             self.episode = None;
-        } else if episode.rows() as f64 > MAX_ROWS.max(MAX_SHARE * run) {
+        } else if episode.rows() as f64 > self.limits.max_rows.max(self.limits.max_share * run) {
             self.window = Window::of(episode.newest());
             self.episode = None;
         }

@@ -1,9 +1,10 @@
 //! What a detector says.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How bad a finding is; the worst compares greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Level {
     /// A fact worth a line.
     Info,
@@ -135,4 +136,89 @@ pub struct Finding {
     pub score: f64,
     /// Rows it lasted.
     pub rows: u64,
+}
+
+/// What one rule says of one curve.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hit {
+    /// How bad it is.
+    pub level: Level,
+    /// The onset.
+    pub step: i64,
+    /// The value that stands out.
+    pub value: f64,
+    /// What it is measured against.
+    pub baseline: f64,
+    /// How far beyond.
+    pub score: f64,
+    /// Rows it has lasted.
+    pub rows: u64,
+}
+
+/// What a streaming rule says of a stretch of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    /// How bad it is.
+    pub level: Level,
+    /// The onset.
+    pub step: i64,
+    /// The last row of it; none while it goes on.
+    pub end_step: Option<i64>,
+    /// The row at which the rule first held.
+    pub detected_step: i64,
+    /// The value that stands out.
+    pub value: f64,
+    /// What it is measured against.
+    pub baseline: f64,
+    /// How far beyond.
+    pub score: f64,
+    /// Rows it lasted.
+    pub rows: u64,
+}
+
+impl Hit {
+    /// Of a curve that was judged upside down.
+    pub fn negated(self) -> Self {
+        Self { value: -self.value, baseline: -self.baseline, ..self }
+    }
+}
+
+impl Finding {
+    /// What a streaming rule found.
+    pub fn of_episode(kind: Kind, curve: usize, episode: &Episode) -> Self {
+        Self {
+            kind,
+            level: episode.level,
+            curve,
+            step: episode.step,
+            end_step: episode.end_step,
+            detected_step: episode.detected_step,
+            value: episode.value,
+            baseline: episode.baseline,
+            score: episode.score,
+            rows: episode.rows,
+        }
+    }
+
+    /// What a rule found that holds at the end of a curve, and has held since `detected_step`.
+    pub fn of_hit(kind: Kind, curve: usize, hit: &Hit, detected_step: i64) -> Self {
+        Self {
+            kind,
+            level: hit.level,
+            curve,
+            step: hit.step,
+            end_step: None,
+            detected_step,
+            value: hit.value,
+            baseline: hit.baseline,
+            score: hit.score,
+            rows: hit.rows,
+        }
+    }
+
+    /// Whether both go on at one step.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let end = |finding: &Self| finding.end_step.unwrap_or(i64::MAX);
+        self.step <= end(other) && other.step <= end(self)
+    }
 }

@@ -4,8 +4,41 @@
 //! at a time, in ascending order of step, keeps a bounded state, and says what it found as
 //! [`Finding`]s. Nothing here knows what a log is.
 
+mod advice;
+mod divergence;
+mod eta;
 mod finding;
+mod forecast;
+mod gradient;
+pub mod limits;
+mod memory;
+mod monitor;
+mod nan;
+mod outline;
+mod overfitting;
+mod phase;
+mod plateau;
+mod policy;
+pub mod robust;
+mod rolling;
 mod run;
+mod schedule;
+mod throughput;
+mod trace;
+mod watch;
 
-pub use finding::{Finding, Kind, Level};
+#[cfg(test)]
+mod tests;
+
+pub use advice::StopAdvice;
+pub use eta::{Eta, Left};
+pub use finding::{Episode, Finding, Hit, Kind, Level};
+pub use forecast::Forecast;
+pub use limits::Limits;
+pub use monitor::{Facts, Judgement, Monitor};
+pub use outline::Outline;
+pub use phase::{Phase, Transition, phases};
+pub use rolling::Rolling;
 pub use run::{Curve, Role, Run};
+pub use trace::Trace;
+pub use watch::Watch;

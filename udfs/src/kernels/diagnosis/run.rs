@@ -1,7 +1,9 @@
 //! A run as the detectors see it.
 
+use serde::{Deserialize, Serialize};
+
 /// What a metric means to the diagnosis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// A training loss.
     Loss,

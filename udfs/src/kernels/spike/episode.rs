@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 
-use super::{SpikeEvent, SpikeLevel};
+use super::SpikeEvent;
+use crate::kernels::diagnosis::Level;
+use crate::kernels::diagnosis::limits::LossSpike;
+use serde::{Deserialize, Serialize};
 
-/// Rise, as a share of the level, under which one elevated row is only a hard batch.
-const HARD_BATCH_RISE: f64 = 0.6;
 /// Rows below the limit that close an episode.
 const CALM_ROWS: u64 = 3;
 /// Newest rows that refill the window after an episode that did not come back.
 const REFILL: usize = 20;
 
 /// An open rise. Baseline, spread and level are those of the row that opened it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Episode {
     baseline: f64,
     spread: f64,
@@ -93,24 +94,24 @@ impl Episode {
         (value - self.baseline) / self.spread
     }
 
-    fn severity(&self) -> SpikeLevel {
+    fn severity(&self, limits: &LossSpike) -> Level {
         let rise = self.peak - self.baseline;
-        if rise > self.level {
-            SpikeLevel::Error
-        } else if self.elevated == 1 && rise < HARD_BATCH_RISE * self.level {
-            SpikeLevel::Info
+        if rise > limits.error_rise * self.level {
+            Level::Error
+        } else if self.elevated == 1 && rise < limits.hard_batch_rise * self.level {
+            Level::Info
         } else {
-            SpikeLevel::Warn
+            Level::Warn
         }
     }
 
     /// What there is to say by the newest row; it has an end when the rise is back.
-    pub(super) fn event(&self) -> SpikeEvent {
+    pub(super) fn event(&self, limits: &LossSpike) -> SpikeEvent {
         SpikeEvent {
             step: self.step,
             end_step: self.is_back().then_some(self.last_step),
             detected_step: self.newest_step,
-            level: self.severity(),
+            level: self.severity(limits),
             peak: self.peak,
             baseline: self.baseline,
             score: self.score(self.peak),

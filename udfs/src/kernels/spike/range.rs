@@ -2,12 +2,13 @@
 
 use super::super::{greater, lesser};
 use super::window::median_of_sorted;
+use serde::{Deserialize, Serialize};
 
 /// Rows of the head of a run that are kept for its range.
 const HEAD: usize = 256;
 
 /// `R`: how far the run has come down from its head, over the rows so far.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct RunningRange {
     rows: u64,
     /// First rows in order; at most [`HEAD`].

@@ -1,6 +1,7 @@
 //! Worked examples of the diagnosis contract, and the laws of a streaming detector.
 
-use super::{SpikeDetector, SpikeEvent, SpikeLevel};
+use super::{SpikeDetector, SpikeEvent};
+use crate::kernels::diagnosis::Level;
 
 /// The jitter -2, 0, 2, -1, 1, ...
 fn jitter(i: usize) -> f64 {
@@ -28,7 +29,7 @@ fn example_1_three_row_spike() {
     let events = run(&loss);
     assert_eq!(events.len(), 1, "{events:?}");
     let event = &events[0];
-    assert_eq!(event.level, SpikeLevel::Warn);
+    assert_eq!(event.level, Level::Warn);
     assert_eq!((event.step, event.end_step, event.rows), (40, Some(42), 3));
     assert_eq!(event.detected_step, 45);
     assert!((event.baseline - 2.0).abs() < 0.005, "{event:?}");
@@ -42,14 +43,14 @@ fn example_2_single_rows() {
     loss[40] = 2.6;
     let events = run(&loss);
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].level, events[0].rows), (SpikeLevel::Info, 1));
+    assert_eq!((events[0].level, events[0].rows), (Level::Info, 1));
     loss[40] = 4.5;
     let events = run(&loss);
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].level, events[0].step), (SpikeLevel::Error, 40));
+    assert_eq!((events[0].level, events[0].step), (Level::Error, 40));
     assert!((events[0].peak / events[0].baseline - 2.25).abs() < 0.01);
     loss[40] = 3.5;
-    assert_eq!(run(&loss)[0].level, SpikeLevel::Warn);
+    assert_eq!(run(&loss)[0].level, Level::Warn);
 }
 
 #[test]
@@ -57,7 +58,7 @@ fn example_3_second_mode() {
     let mut loss = flat(200);
     loss.iter_mut().step_by(10).for_each(|value| *value = 2.6);
     let events = run(&loss);
-    assert!(events.iter().all(|event| event.level == SpikeLevel::Info), "{events:?}");
+    assert!(events.iter().all(|event| event.level == Level::Info), "{events:?}");
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn zero_and_negative_losses() {
     assert_eq!(run(&zeros), vec![], "no scale, no judgement");
     let mut negative: Vec<f64> = flat(60).iter().map(|value| value - 4.0).collect();
     negative[40] = -0.9;
-    assert_eq!(run(&negative)[0].level, SpikeLevel::Info);
+    assert_eq!(run(&negative)[0].level, Level::Info);
 }
 
 #[test]

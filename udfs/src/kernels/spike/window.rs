@@ -1,5 +1,6 @@
 //! The newest accepted rows of a run: their median, and how far they spread around their drift.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 /// Accepted rows in the window.
@@ -15,7 +16,7 @@ const SLACK: f64 = 1e-9;
 /// The newest accepted rows, at most [`WINDOW`], in order of arrival and of size.
 ///
 /// Nothing is sorted anew: a row costs three binary searches and one move within the sorted rows.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub(super) struct Window {
     /// Rows, oldest first.
     rows: VecDeque<f64>,

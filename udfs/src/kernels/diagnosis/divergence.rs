@@ -1,0 +1,107 @@
+//! A rise of the loss that does not come back.
+
+use super::finding::{Hit, Level};
+use super::limits::Divergence;
+use super::outline::Outline;
+use super::robust::{block_medians, centred_medians, mad, mann_kendall, median, trailing_medians};
+
+/// Newest rows of a runaway.
+const RUNAWAY_ROWS: usize = 4;
+/// Share of the run's start that a runaway is not measured against.
+const RUNAWAY_FROM: f64 = 0.25;
+/// Standard deviations of the noise that a runaway is above everything before it.
+const RUNAWAY_NOISE: f64 = 6.0;
+/// Share of the newest values that must be up.
+const MOSTLY: f64 = 0.95;
+
+/// Whether the loss is going up for good, at the end of what is there.
+///
+/// The newest level is far above the best one, has stayed there and still rises; or the newest
+/// rows are a runaway, which needs no waiting.
+pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Hit> {
+    if (loss.rows as f64) < limits.min_rows || (loss.len() as f64) < limits.min_rows {
+        return None;
+    }
+    let rise = Rise::of(loss, limits)?;
+    if !(rise.is_lasting(loss, limits) || is_runaway(loss, &rise, limits)) {
+        return None;
+    }
+    let onset = rise.onset(loss);
+    Some(Hit {
+        level: Level::Error,
+        step: loss.steps[onset],
+        value: rise.now,
+        baseline: rise.best,
+        score: (rise.now - rise.best) / rise.threshold,
+        rows: ((loss.len() - onset) as f64 * loss.rows_per_point()).round() as u64,
+    })
+}
+
+/// How far the newest level is above the best.
+struct Rise {
+    smooth: Vec<f64>,
+    best: f64,
+    best_at: usize,
+    now: f64,
+    noise: f64,
+    threshold: f64,
+}
+
+impl Rise {
+    fn of(loss: &Outline, limits: &Divergence) -> Option<Self> {
+        let points = loss.len();
+        let width = (points / 40).clamp(5, 25);
+        let smooth = trailing_medians(&loss.values, width);
+        let candidates = smooth.iter().copied().enumerate().skip(width.max(8));
+        let (best_at, best) = candidates.min_by(|left, right| left.1.total_cmp(&right.1))?;
+        let now = median(loss.newest_points(width.max(points / 20)));
+        let half = points / 2;
+        let residuals: Vec<f64> =
+            loss.values[half..].iter().zip(&smooth[half..]).map(|(value, smooth)| value - smooth).collect();
+        let noise = loss.noise().max(mad(&residuals));
+        let threshold =
+            (limits.noise * noise).max(limits.rise * best.abs()).max(limits.of_range * loss.range());
+        (threshold > 0.0).then_some(Self { smooth, best, best_at, now, noise, threshold })
+    }
+
+    fn is_lasting(&self, loss: &Outline, limits: &Divergence) -> bool {
+        let points = loss.len();
+        let since = points - 1 - self.best_at;
+        let enough = limits.rows.max(limits.share * points as f64);
+        if self.now - self.best <= self.threshold || (since as f64) < enough {
+            return false;
+        }
+        let newest = &self.smooth[points - loss.share(0.04, 12).min(points)..];
+        let up = newest.iter().filter(|&&value| value > self.best + 0.6 * self.threshold).count();
+        up as f64 >= MOSTLY * newest.len() as f64 && self.rises_or_stays(&loss.values[self.best_at..], limits)
+    }
+
+    fn rises_or_stays(&self, since: &[f64], limits: &Divergence) -> bool {
+        let blocks = block_medians(since, (since.len() / 6).clamp(6, 20));
+        let later = &blocks[blocks.len() / 2..];
+        mann_kendall(&blocks) >= limits.trend || later.iter().all(|&block| block > self.best + self.threshold)
+    }
+
+    /// The point behind the last that was still near the best.
+    fn onset(&self, loss: &Outline) -> usize {
+        let near = self.best + 0.15 * (self.now - self.best);
+        let smooth = centred_medians(&loss.values[self.best_at..], 2);
+        let last = smooth.iter().rposition(|&value| value < near);
+        (self.best_at + last.map_or(0, |last| last + 1)).min(loss.len() - 1)
+    }
+}
+
+/// Whether the newest rows are far above everything since the first quarter, and growing.
+fn is_runaway(loss: &Outline, rise: &Rise, limits: &Divergence) -> bool {
+    let rows: Vec<f64> = loss.newest.iter().map(|row| row.value).collect();
+    let Some((before, newest)) = rows.split_at_checked(rows.len().saturating_sub(RUNAWAY_ROWS)) else {
+        return false;
+    };
+    let from = loss.share(RUNAWAY_FROM, 0);
+    let until = loss.len().saturating_sub(RUNAWAY_ROWS);
+    let highest = loss.values.get(from..until).unwrap_or_default().iter().chain(before).copied();
+    let highest = highest.fold(f64::NEG_INFINITY, f64::max);
+    let level = rise.best.abs().max(0.1 * loss.range());
+    let limit = (limits.runaway * level).max(highest + RUNAWAY_NOISE * rise.noise);
+    newest.len() == RUNAWAY_ROWS && newest.iter().all(|&value| value > limit) && newest.is_sorted()
+}

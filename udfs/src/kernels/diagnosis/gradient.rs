@@ -1,0 +1,300 @@
+//! Gradients that burst, grow without end, or vanish.
+
+use super::finding::{Episode, Hit, Level};
+use super::limits::{GradExplosion, GradVanishing};
+use super::outline::Outline;
+use super::robust::{median, trailing_medians};
+use super::rolling::Rolling;
+use super::trace::Trace;
+use serde::{Deserialize, Serialize};
+
+/// Accepted rows that a burst is measured against.
+const WINDOW: usize = 96;
+/// Least standard deviation of the logarithm: clipped norms are constant.
+const SPREAD_FLOOR: f64 = 0.05;
+/// Standard deviations of a normal distribution in a median distance from its middle.
+const SIGMA_OF_MEDIAN: f64 = 1.4826;
+/// Rows that are left out at the start in any case.
+const WARMUP_ROWS: u64 = 12;
+/// Rows that an onset is looked for before the row that opened a burst.
+const WALK_BACK: usize = 12;
+/// Calm rows that end a burst.
+const CALM_ROWS: u64 = 3;
+/// Rows a burst may last, at least and as a share of the rows so far, before its level is the new one.
+const MAX_ROWS: f64 = 30.0;
+const MAX_SHARE: f64 = 0.06;
+/// Newest rows that make up the new level.
+const REFILL: usize = 20;
+/// Episodes kept of one curve.
+const MAX_EPISODES: usize = 1_000;
+/// A norm that is not there.
+const NOTHING: f64 = 1e-12;
+
+/// Finds bursts of a gradient norm, row by row. The state is some 2 KB.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Bursts {
+    limits: GradExplosion,
+    /// Steps before this one are left out.
+    from_step: Option<i64>,
+    planned_steps: Option<i64>,
+    rows: u64,
+    /// Logarithms of accepted rows.
+    window: Rolling,
+    /// The newest rows, in order: (step, norm).
+    newest: Vec<(i64, f64)>,
+    open: Option<Burst>,
+    closed: Vec<Episode>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Burst {
+    /// Median and standard deviation of the logarithm before it.
+    level: f64,
+    spread: f64,
+    opened_step: i64,
+    onset: i64,
+    peak: f64,
+    /// Elevated rows, rows since the onset, calm rows at the end.
+    elevated: u64,
+    length: u64,
+    calm: u64,
+    last_step: i64,
+    newest: Rolling,
+}
+
+impl Burst {
+    fn push(&mut self, step: i64, norm: f64, calm_ratio: f64) {
+        self.length += 1;
+        self.newest.push(norm.ln());
+        self.peak = self.peak.max(norm);
+        if norm.ln() < self.level + calm_ratio.ln() {
+            self.calm += 1;
+        } else {
+            (self.calm, self.last_step) = (0, step);
+            self.elevated += 1;
+        }
+    }
+
+    fn ratio(&self) -> f64 {
+        (self.peak.ln() - self.level).exp()
+    }
+
+    fn episode(&self, is_sustained: bool, limits: &GradExplosion) -> Episode {
+        let is_bad = is_sustained || self.ratio() > limits.error_ratio;
+        Episode {
+            level: if is_bad { Level::Error } else { Level::Warn },
+            step: self.onset,
+            end_step: (self.calm >= CALM_ROWS).then_some(self.last_step),
+            detected_step: self.opened_step,
+            value: self.peak,
+            baseline: self.level.exp(),
+            score: (self.peak.ln() - self.level) / self.spread,
+            rows: self.elevated,
+        }
+    }
+}
+
+impl Bursts {
+    /// For a run of so many steps, where that is known.
+    pub fn new(planned_steps: Option<i64>, limits: &GradExplosion) -> Self {
+        Self {
+            limits: limits.clone(),
+            from_step: None,
+            planned_steps,
+            rows: 0,
+            window: Rolling::new(WINDOW),
+            newest: Vec::new(),
+            open: None,
+            closed: Vec::new(),
+        }
+    }
+
+    /// Takes a row. What is not finite, or nothing at all, is passed over.
+    pub fn push(&mut self, step: i64, norm: f64) {
+        if !norm.is_finite() || norm <= NOTHING {
+            return;
+        }
+        self.rows += 1;
+        let warmup = self.limits.warmup;
+        let from = *self.from_step.get_or_insert_with(|| {
+            step.saturating_add((self.planned_steps.unwrap_or(0) as f64 * warmup) as i64)
+        });
+        if self.open.is_some() {
+            self.go_on(step, norm);
+        } else if self.rows > WARMUP_ROWS && step >= from && self.opens(norm) {
+            self.open(step, norm);
+        } else {
+            self.window.push(norm.ln());
+        }
+        if self.newest.len() == 2 * WALK_BACK {
+            self.newest.drain(..WALK_BACK);
+        }
+        self.newest.push((step, norm));
+    }
+
+    fn spread(&self) -> f64 {
+        (SIGMA_OF_MEDIAN * self.window.median_distance()).max(SPREAD_FLOOR)
+    }
+
+    fn opens(&self, norm: f64) -> bool {
+        let rise = norm.ln() - self.window.median();
+        rise > self.limits.ratio.ln() && rise / self.spread() > self.limits.score
+    }
+
+    fn open(&mut self, step: i64, norm: f64) {
+        let level = self.window.median();
+        let above = |row: &&(i64, f64)| row.1.ln() > level + self.limits.calm_ratio.ln();
+        let before: Vec<i64> =
+            self.newest.iter().rev().take(WALK_BACK).take_while(above).map(|row| row.0).collect();
+        let mut newest = Rolling::new(REFILL);
+        newest.push(norm.ln());
+        self.open = Some(Burst {
+            level,
+            spread: self.spread(),
+            opened_step: step,
+            onset: before.last().copied().unwrap_or(step),
+            peak: norm,
+            elevated: 1 + before.len() as u64,
+            length: 1,
+            calm: 0,
+            last_step: step,
+            newest,
+        });
+    }
+
+    fn go_on(&mut self, step: i64, norm: f64) {
+        let Some(mut burst) = self.open.take() else { return };
+        burst.push(step, norm, self.limits.calm_ratio);
+        if burst.calm >= CALM_ROWS {
+            self.close(burst.episode(false, &self.limits));
+        } else if burst.length as f64 > MAX_ROWS.max(MAX_SHARE * self.rows as f64) {
+            self.close(burst.episode(true, &self.limits));
+            self.window = Rolling::new(WINDOW);
+            let newest: Vec<f64> = burst.newest.newest(REFILL).collect();
+            newest.into_iter().rev().for_each(|norm| self.window.push(norm));
+        } else {
+            self.open = Some(burst);
+        }
+    }
+
+    fn close(&mut self, episode: Episode) {
+        if self.closed.len() < MAX_EPISODES {
+            self.closed.push(episode);
+        }
+    }
+
+    /// The bursts so far; one that is open has no end. None of a curve of few rows.
+    pub fn episodes(&self) -> Vec<Episode> {
+        if (self.rows as f64) < self.limits.min_rows {
+            return Vec::new();
+        }
+        let open = self.open.as_ref().map(|burst| burst.episode(false, &self.limits));
+        self.closed.iter().copied().chain(open).collect()
+    }
+}
+
+/// Whether a gradient norm grew slowly, but without end, at the end of what is there.
+pub fn growth(norm: &Outline, limits: &GradExplosion) -> Option<Hit> {
+    let smooth = trailing_medians(&norm.values, 25);
+    if smooth.len() < 50 {
+        return None;
+    }
+    let (now, full) = (smooth[smooth.len() - 1], &smooth[24..]);
+    let (lowest_at, lowest) =
+        full.iter().copied().enumerate().min_by(|left, right| left.1.total_cmp(&right.1))?;
+    let newest = norm.newest_points(norm.share(0.03, 3));
+    let is_up = newest.iter().all(|&value| value > 8.0 * lowest);
+    if lowest <= NOTHING || now <= limits.growth * lowest || !is_up {
+        return None;
+    }
+    let onset = full[lowest_at..].iter().rposition(|&value| value < 2.0 * lowest).unwrap_or(0);
+    let onset = (24 + lowest_at + onset).min(norm.len() - 1);
+    Some(Hit {
+        level: Level::Error,
+        step: norm.steps[onset],
+        value: now,
+        baseline: lowest,
+        score: now / lowest,
+        rows: ((norm.len() - onset) as f64 * norm.rows_per_point()).round() as u64,
+    })
+}
+
+/// Finds a gradient norm that is as good as zero, row by row.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Vanishing {
+    limits: GradVanishing,
+    /// Median of the rows from 5 % to 20 % of those so far, and the row at which it is taken anew.
+    early: f64,
+    next_look: u64,
+    newest: Rolling,
+    low_rows: u64,
+    open: Option<Episode>,
+    closed: Vec<Episode>,
+}
+
+impl Vanishing {
+    /// A detector that has seen nothing.
+    pub fn new(limits: &GradVanishing) -> Self {
+        Self {
+            limits: limits.clone(),
+            early: f64::NAN,
+            next_look: limits.min_rows as u64,
+            newest: Rolling::new(5),
+            low_rows: 0,
+            open: None,
+            closed: Vec::new(),
+        }
+    }
+
+    /// Takes a finite row, which `trace` holds already.
+    pub fn push(&mut self, step: i64, norm: f64, trace: &Trace) {
+        self.newest.push(norm);
+        if trace.rows() >= self.next_look && self.open.is_none() && self.low_rows == 0 {
+            let outline = trace.outline();
+            let (from, to) = (outline.len() / 20, (outline.len() / 5).max(1));
+            self.early = median(&outline.values[from..to]);
+            self.next_look = trace.rows() + trace.rows() / 4;
+        }
+        let now = self.newest.median();
+        match &mut self.open {
+            Some(open) if now > self.limits.onset_share * self.early => {
+                open.end_step = Some(step);
+                self.closed.extend(self.open.take().filter(|_| self.closed.len() < MAX_EPISODES));
+            }
+            Some(open) => {
+                open.rows += 1;
+                open.value = now;
+            }
+            None => self.watch(step, now, trace),
+        }
+    }
+
+    fn watch(&mut self, step: i64, now: f64, trace: &Trace) {
+        // Norms that were never there cannot vanish.
+        let is_low = self.early > 10.0 * self.limits.floor
+            && (now < self.limits.share * self.early || now < self.limits.floor);
+        self.low_rows = if is_low { self.low_rows + 1 } else { 0 };
+        if !is_low || (self.low_rows as f64) < self.limits.rows {
+            return;
+        }
+        let outline = trace.outline();
+        let high = outline.values.iter().rposition(|&value| value >= self.limits.onset_share * self.early);
+        let onset = high.map_or(0, |high| high + 1).min(outline.len() - 1);
+        self.low_rows = 0;
+        self.open = Some(Episode {
+            level: Level::Error,
+            step: outline.steps[onset],
+            end_step: None,
+            detected_step: step,
+            value: now,
+            baseline: self.early,
+            score: self.early / now.max(NOTHING),
+            rows: ((outline.len() - onset) as f64 * outline.rows_per_point()).round() as u64,
+        });
+    }
+
+    /// The stretches so far; one that is open has no end.
+    pub fn episodes(&self) -> Vec<Episode> {
+        self.closed.iter().copied().chain(self.open).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! What is kept of a curve: all rows of a short one, medians of blocks of a long one.
+
+use super::outline::Outline;
+use super::robust::median_in_place;
+use serde::{Deserialize, Serialize};
+
+/// Rows up to which a curve is kept as it is.
+const EXACT: usize = 2_048;
+/// Rows of the smallest block, whose median is exact.
+const LEAF: usize = 16;
+/// Blocks at which neighbours are merged.
+const BLOCKS: usize = 256;
+/// Newest rows kept as they are.
+pub const NEWEST: usize = 32;
+
+/// A row of a curve, or a block of them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Step of its last row.
+    pub step: i64,
+    /// Time of its last row in seconds, NaN where unknown.
+    pub time_s: f64,
+    /// Median of its rows.
+    pub value: f64,
+    /// Median distance of its rows from the row before them; NaN of the first row.
+    pub change: f64,
+}
+
+impl Point {
+    /// The block of two neighbours of equal length.
+    fn join(self, next: Self) -> Self {
+        let mean = |left: f64, right: f64| left + (right - left) / 2.0;
+        let change = if self.change.is_nan() { next.change } else { mean(self.change, next.change) };
+        Self { value: mean(self.value, next.value), change, ..next }
+    }
+
+    /// The block of some rows; none of none.
+    pub(super) fn block(rows: &[Self]) -> Option<Self> {
+        let mut values: Vec<f64> = rows.iter().map(|row| row.value).collect();
+        let mut changes: Vec<f64> =
+            rows.iter().map(|row| row.change).filter(|change| !change.is_nan()).collect();
+        let last = rows.last()?;
+        Some(Self { value: median_in_place(&mut values), change: median_in_place(&mut changes), ..*last })
+    }
+}
+
+/// A curve in bounded memory: exact up to 2,048 rows, from then on 128 to 256 blocks of equal row count.
+///
+/// Blocks of 16 rows hold the median of their rows; where neighbours are merged, the mean of
+/// their medians. It is the same whether the rows came at once or one by one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Trace {
+    rows: u64,
+    /// Rows in each of the blocks: 1, then [`LEAF`] times a power of two.
+    points: Vec<Point>,
+    rows_per_point: u64,
+    /// Rows that fill no leaf yet.
+    leaf: Vec<Point>,
+    /// Merged leaves that fill no block yet, the largest first, each twice the size of the next.
+    partial: Vec<(u64, Point)>,
+    newest: Vec<Point>,
+}
+
+impl Trace {
+    /// Takes a row. One that is not finite is passed over.
+    pub fn push(&mut self, step: i64, time_s: f64, value: f64) {
+        if !value.is_finite() {
+            return;
+        }
+        let before = self.newest.last().map(|row| row.value);
+        let change = before.map_or(f64::NAN, |before| (value - before).abs());
+        let row = Point { step, time_s, value, change };
+        self.rows += 1;
+        self.keep_newest(row);
+        if self.rows <= EXACT as u64 {
+            self.rows_per_point = 1;
+            self.points.push(row);
+            return;
+        }
+        if self.rows_per_point == 1 {
+            self.points = self.points.chunks(LEAF).filter_map(Point::block).collect();
+            self.rows_per_point = LEAF as u64;
+        }
+        self.leaf.push(row);
+        if self.leaf.len() == LEAF {
+            self.carry();
+        }
+    }
+
+    fn keep_newest(&mut self, row: Point) {
+        if self.newest.len() == 2 * NEWEST {
+            self.newest.drain(..NEWEST);
+        }
+        self.newest.push(row);
+    }
+
+    /// Adds the full leaf as a binary counter adds one.
+    fn carry(&mut self) {
+        let Some(mut block) = Point::block(&self.leaf) else { return };
+        let mut rows = LEAF as u64;
+        self.leaf.clear();
+        while let Some((size, before)) = self.partial.pop_if(|(size, _)| *size == rows) {
+            block = before.join(block);
+            rows += size;
+        }
+        if rows < self.rows_per_point {
+            self.partial.push((rows, block));
+            return;
+        }
+        self.points.push(block);
+        if self.points.len() == BLOCKS {
+            self.points = self.points.chunks_exact(2).map(|pair| pair[0].join(pair[1])).collect();
+            self.rows_per_point *= 2;
+        }
+    }
+
+    /// Finite rows so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Step of the first row, of a long curve that of the first block.
+    pub fn first_step(&self) -> Option<i64> {
+        self.points.first().map(|point| point.step)
+    }
+
+    /// The newest row.
+    pub fn last(&self) -> Option<Point> {
+        self.newest.last().copied()
+    }
+
+    /// The newest rows, oldest first, at most [`NEWEST`].
+    pub fn newest(&self) -> &[Point] {
+        &self.newest[self.newest.len().saturating_sub(NEWEST)..]
+    }
+
+    /// The curve as whole-run rules see it.
+    pub fn outline(&self) -> Outline {
+        let mut points = self.points.clone();
+        // The rows behind the last full block, as one more point.
+        let merged =
+            self.partial.iter().rev().map(|(_, block)| *block).reduce(|next, before| before.join(next));
+        let tail = merged.or_else(|| Point::block(&self.leaf));
+        points.extend(tail);
+        if let (Some(last), Some(newest)) = (points.last_mut(), self.last()) {
+            (last.step, last.time_s) = (newest.step, newest.time_s);
+        }
+        Outline::new(&points, self.rows, self.newest())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trace(rows: usize) -> Trace {
+        let mut trace = Trace::default();
+        (0..rows).for_each(|row| trace.push(row as i64, row as f64, row as f64));
+        trace
+    }
+
+    #[test]
+    fn a_short_curve_is_exact() {
+        let outline = trace(EXACT).outline();
+        assert_eq!((outline.len(), outline.rows), (EXACT, EXACT as u64));
+        assert_eq!(outline.values[100], 100.0);
+        assert!(outline.changes[0].is_nan());
+        assert_eq!(outline.changes[1], 1.0);
+    }
+
+    #[test]
+    fn a_long_curve_is_bounded_and_keeps_its_course() {
+        for rows in [EXACT + 1, 4_095, 4_097, 100_000, 123_457] {
+            let trace = trace(rows);
+            let outline = trace.outline();
+            assert!((128..=BLOCKS + 1).contains(&outline.len()), "{rows}: {}", outline.len());
+            assert!(trace.partial.len() < 20 && trace.leaf.len() < LEAF && trace.newest.len() <= 2 * NEWEST);
+            assert_eq!(*outline.steps.last().unwrap(), rows as i64 - 1);
+            assert!(outline.values.is_sorted() && outline.steps.is_sorted());
+            let per = trace.rows_per_point as f64;
+            // A block of a straight line has its value in its middle.
+            let middle = outline.steps[5] as f64 - (per - 1.0) / 2.0;
+            assert!((outline.values[5] - middle).abs() < 1e-9, "{rows}");
+            assert_eq!(outline.changes[5], 1.0);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_passed_over() {
+        let mut trace = trace(10);
+        trace.push(10, 10.0, f64::NAN);
+        trace.push(11, 11.0, f64::INFINITY);
+        assert_eq!((trace.rows(), trace.last().unwrap().step), (10, 9));
+    }
+}
