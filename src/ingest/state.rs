@@ -492,7 +492,9 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
 /// contradicts: nothing is logged after the file was written, so that the log's clock is that of a zone.
 fn last_seen(logged_at: Option<TimeMs>, modified: Option<TimeMs>) -> Option<TimeMs> {
     match (logged_at, modified) {
-        (Some(logged_at), Some(modified)) if logged_at > modified.saturating_add(CLOCK_SKEW_MS) => Some(modified),
+        (Some(logged_at), Some(modified)) if logged_at > modified.saturating_add(CLOCK_SKEW_MS) => {
+            Some(modified)
+        }
         _ => logged_at.or(modified),
     }
 }
