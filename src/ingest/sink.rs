@@ -399,8 +399,10 @@ impl Sink for RunSink<'_, '_> {
     }
 
     fn begin_anew(&mut self) {
-        let at = (self.segment, i64::MIN, i64::MIN);
         let note = (self.input.path.clone(), BEGAN_ANEW.to_string());
+        // Opening the run tells which start it is.
+        self.index();
+        let at = (self.segment, i64::MIN, i64::MIN);
         if let Some(run) = self.active() {
             run.state.rewinds.retain(|rewind| *rewind > at);
             run.state.rewinds.push(at);

@@ -92,3 +92,17 @@ fn a_validation_that_counts_its_own_batches_is_no_new_training() {
     project.refresh();
     assert_eq!(answer(&project)["count"], 20);
 }
+
+#[test]
+fn each_run_of_a_log_begins_again_on_its_own() {
+    let project = Project::empty();
+    let row =
+        |run: &str, step: usize| format!("{{\"run\": \"{run}\", \"step\": {step}, \"loss\": {step}.5}}\n");
+    let alone = |run: &str| (1..=10).map(|step| row(run, step)).collect::<String>();
+    let turns: String = (1..=3).map(|step| row("a", step) + &row("b", 10 + step)).collect();
+    project.write("runs.jsonl", alone("a") + &alone("b") + &turns);
+    project.refresh();
+    let counts = "select concat(name, ' ', count) from summary s join runs r on r.run_id = s.run_id
+        where key = 'loss' order by name";
+    assert_eq!(project.column(counts), ["a 3", "b 13"]);
+}
