@@ -30,3 +30,25 @@ fn the_transcript_is_what_the_commands_print() {
         assert_eq!(got.trim(), expected, "runq {command}\n{}", String::from_utf8_lossy(&output.stderr));
     }
 }
+
+/// What the lines for polars do: the files where nothing of them is hidden, else one exact file.
+#[test]
+fn readers_of_parquet_get_the_points_that_count() {
+    let project = Project::of("wandb");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+        let output = command.arg("-C").arg(project.root()).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let files = run(&["files", "metrics", "--format", "jsonl"]);
+    let files: Vec<serde_json::Value> =
+        files.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(files.iter().any(|file| file["hidden_count"].as_i64() > Some(0)), "{files:?}");
+    let exact = project.root().join("metrics.parquet");
+    run(&["sql", "select * from metrics", "-o", exact.to_str().unwrap()]);
+    let reader = parquet::file::reader::SerializedFileReader::try_from(exact.as_path()).unwrap();
+    use parquet::file::reader::FileReader;
+    let written = reader.metadata().file_metadata().num_rows();
+    assert_eq!(run(&["sql", "select count(*) from metrics"]), format!("count(*)\n{written}\n"));
+}

@@ -93,7 +93,7 @@ fn argument(param: &Param) -> Arg {
         ParamType::Integer if param.short == Some('n') => arg.value_parser(value_parser!(i64).range(1..)),
         ParamType::Integer => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
         ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
-        ParamType::Text | ParamType::Run | ParamType::Metric => arg,
+        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => arg,
     }
 }
 
@@ -126,7 +126,7 @@ fn value(param: &Param, matches: &ArgMatches) -> Option<ParamValue> {
         ParamType::Flag => matches.get_flag(name).then_some(ParamValue::Flag(true)),
         ParamType::Integer => matches.get_one(name).copied().map(ParamValue::Integer),
         ParamType::Number => matches.get_one(name).copied().map(ParamValue::Number),
-        ParamType::Text | ParamType::Run | ParamType::Metric => {
+        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
             matches.get_one(name).cloned().map(ParamValue::Text)
         }
     }

@@ -45,9 +45,6 @@ pub struct Placed {
     pub superseded: bool,
 }
 
-/// A printed line: its time, its stream, and itself.
-pub type Printed = (Option<i64>, Option<&'static str>, String);
-
 /// All that the logs of one run say.
 #[derive(Debug, Clone, Default)]
 pub struct Run {
@@ -64,8 +61,9 @@ pub struct Run {
     /// From where on points were taken back, and when: (segment, seq, step).
     pub rewinds: Vec<(i32, i64, i64)>,
     pub texts: Vec<(String, Option<i64>, Option<i64>, String)>,
-    /// Printed lines by the file that holds them.
-    pub console: BTreeMap<String, Vec<Printed>>,
+    pub console: Vec<(Option<i64>, Option<&'static str>, String)>,
+    /// The file of each line.
+    pub console_files: Vec<String>,
     pub alerts: Vec<Row>,
     pub config: BTreeMap<String, (String, Option<f64>)>,
     pub goals: BTreeMap<String, &'static str>,
@@ -227,7 +225,7 @@ impl Run {
         let times = self.points.iter().filter_map(|point| point.time);
         times
             .chain(self.texts.iter().filter_map(|text| text.2))
-            .chain(self.console.values().flatten().filter_map(|line| line.0))
+            .chain(self.console.iter().filter_map(|line| line.0))
             .chain(alerts)
             .collect()
     }
@@ -374,16 +372,13 @@ fn text_rows(run: &Run) -> Vec<Row> {
 }
 
 fn console_rows(run: &Run) -> Vec<Row> {
-    let show = |file: &str, line: usize, (at, stream, text): &Printed| {
-        row(
-            json!({"run_id": run.label(), "file": file, "line": line + 1, "time": time(*at), "stream": stream,
-            "text": text}),
-        )
+    let show = |(line, (at, stream, text)): (usize, &(Option<i64>, Option<&str>, String))| {
+        let file = &run.console_files[line];
+        let number = run.console_files[..=line].iter().filter(|other| *other == file).count();
+        row(json!({"run_id": run.label(), "line": number, "time": time(*at), "stream": stream, "text": text,
+            "file": file}))
     };
-    let of_file = |(file, lines): (&String, &Vec<Printed>)| -> Vec<Row> {
-        lines.iter().enumerate().map(|(line, printed)| show(file, line, printed)).collect()
-    };
-    run.console.iter().flat_map(of_file).collect()
+    run.console.iter().enumerate().map(show).collect()
 }
 
 /// `seq` is a matter of the cache; the order within a run is in the id.

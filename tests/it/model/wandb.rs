@@ -319,7 +319,6 @@ impl Log {
 
 /// What one start knows of itself while it is told.
 struct Now {
-    file: String,
     segment: i32,
     clock: i64,
     /// Last time that a record gave.
@@ -358,7 +357,6 @@ impl Log {
     fn start(&self, run: &mut Run, segment: i32, start: &Start, said: usize) {
         let started = start.started_ms;
         let mut now = Now {
-            file: self.path(start),
             segment,
             clock: started,
             time: started,
@@ -378,6 +376,7 @@ impl Log {
         for entry in &start.entries[..said] {
             self.entry(run, &mut now, entry);
         }
+        run.console_files.resize(run.console.len(), self.path(start));
     }
 
     fn entry(&self, run: &mut Run, now: &mut Now, entry: &Entry) {
@@ -424,11 +423,7 @@ impl Log {
                 let stream = *stream as usize;
                 now.open[stream].push_str(text);
                 while let Some((line, rest)) = now.open[stream].clone().split_once('\n') {
-                    run.console.entry(now.file.clone()).or_default().push((
-                        Some(now.time),
-                        Some(STREAMS[stream]),
-                        shown(line),
-                    ));
+                    run.console.push((Some(now.time), Some(STREAMS[stream]), shown(line)));
                     now.open[stream] = rest.to_string();
                 }
             }
@@ -439,11 +434,7 @@ impl Log {
                     run.duration_s = Some(run.duration_s.unwrap_or(0.0) + *runtime as f64);
                 }
                 for stream in [1, 0].into_iter().filter(|stream| !now.open[*stream].is_empty()) {
-                    run.console.entry(now.file.clone()).or_default().push((
-                        Some(now.time),
-                        Some(STREAMS[stream]),
-                        shown(&now.open[stream]),
-                    ));
+                    run.console.push((Some(now.time), Some(STREAMS[stream]), shown(&now.open[stream])));
                 }
             }
         }
