@@ -132,7 +132,10 @@ fn not_checked(kind: Kind, run: &Run, limits: &Limits) -> Option<NotChecked> {
     let least = kind.min_rows(limits);
     let roles = || kind.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
     let is_policy = run.curves.iter().any(|curve| curve.role == Role::Reward);
+    let is_of_policy = kind.roles().iter().all(|role| role.is_of_policy());
     let why = match most {
+        // What nobody would look for in this run.
+        None if is_of_policy && !is_policy => return None,
         None => format!("no {} logged", roles()),
         Some(rows) if (rows as f64) < least => format!("{rows} rows, needs {least}"),
         _ if is_policy && matches!(kind, Kind::LossSpike | Kind::Divergence | Kind::Plateau) => {

@@ -3,11 +3,11 @@
 use crate::common::Project;
 use std::process::Command;
 
-/// The `$ command` blocks of the first screen and the output below each.
+/// The `$ command` blocks and the output below each.
 fn transcript() -> Vec<(String, String)> {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let block = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
-    let steps = block.split("$ runq ").skip(1);
+    let blocks = readme.split("```console\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let steps = blocks.flat_map(|block| block.split("$ runq ").skip(1));
     steps
         .map(|step| step.split_once('\n').map(|(c, o)| (c.to_string(), o.trim().to_string())).unwrap())
         .collect()
@@ -17,7 +17,7 @@ fn transcript() -> Vec<(String, String)> {
 fn the_transcript_is_what_the_commands_print() {
     let project = Project::of("wandb");
     let steps = transcript();
-    assert!(steps.len() >= 3);
+    assert!(steps.len() >= 4);
     for (command, expected) in steps {
         let output = Command::new(env!("CARGO_BIN_EXE_runq"))
             .arg("-C")

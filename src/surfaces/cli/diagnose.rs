@@ -134,6 +134,7 @@ fn headline(case: &Case) -> String {
     let worst = case.findings.iter().map(|finding| finding.level).max();
     let verdict = match worst {
         None => "nothing found".to_owned(),
+        Some(level) if case.findings.len() == 1 => format!("1 finding, {level}"),
         Some(level) => format!("{} findings, worst: {level}", case.findings.len()),
     };
     format!("{}: {verdict} ({phase})\n", case.run_id)

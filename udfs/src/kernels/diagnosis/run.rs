@@ -45,6 +45,11 @@ impl Role {
         Self::Length,
     ];
 
+    /// Whether only a policy has it.
+    pub fn is_of_policy(self) -> bool {
+        matches!(self, Self::Reward | Self::Kl | Self::Entropy | Self::Length)
+    }
+
     /// The role as it is written, such as `val_loss`.
     pub fn as_str(self) -> &'static str {
         match self {
