@@ -1,6 +1,7 @@
 -- summary: Rank runs by their best value of a metric
+-- description: A run that does not have the metric by this name is ranked by the only one of another spelling that it has (val_loss, eval/loss).
 -- description: NaN and infinities never win, and ties go to the earlier step. Whether smaller or larger is better comes from the tracker, runq.toml or the metric's name (--explain shows the words).
--- param: metric metric positional  Metric to rank by
+-- param: metric metric_form positional  Metric to rank by
 -- param: min flag  Smaller is better
 -- param: max flag  Larger is better
 -- param: limit integer -n = 10  Rows at most
@@ -18,30 +19,35 @@
 -- example: runq best val_loss
 -- example: runq best grad_norm --min -n 3
 
-with candidates as (
+with spelled as (
   select
-    runs.run_id,
+    summary.*,
     runs.name,
     runs.state,
-    summary.key,
-    summary.axis,
-    summary.last,
-    summary.last_step,
-    summary.min,
-    summary.min_step,
-    summary.max,
-    summary.max_step,
+    bool_or(summary.key = $metric) over (partition by summary.run_id) as has_exact,
+    count(*) over (partition by summary.run_id) as spellings
+  from summary
+  join runs on runs.run_id = summary.run_id
+  where (
+      summary.key = $metric
+      or normal_key($metric) <> '' and normal_key(summary.key) = normal_key($metric)
+    )
+    and runs.duplicate_of is null
+    and ($project is null or runs.project = $project)
+),
+candidates as (
+  select
+    *,
     case
       when $min then 'min'
       when $max then 'max'
       -- runs that disagree have no goal in common
-      when min(summary.goal) over () = max(summary.goal) over () then min(summary.goal) over ()
-    end as goal
-  from summary
-  join runs on runs.run_id = summary.run_id
-  where summary.key = $metric
-    and runs.duplicate_of is null
-    and ($project is null or runs.project = $project)
+      when min(goal) over () = max(goal) over () then min(goal) over ()
+    end as aim
+  from spelled
+  where key = $metric
+    -- a run that has it by this name has it; others have it where one spelling is there
+    or not has_exact and spellings = 1
 ),
 valued as (
   select
@@ -52,9 +58,9 @@ valued as (
     axis,
     last,
     last_step,
-    goal,
-    case goal when 'min' then min when 'max' then max end as best,
-    case goal when 'min' then min_step when 'max' then max_step end as best_step
+    aim as goal,
+    case aim when 'min' then min when 'max' then max end as best,
+    case aim when 'min' then min_step when 'max' then max_step end as best_step
   from candidates
 )
 select

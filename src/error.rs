@@ -10,6 +10,8 @@ pub enum Kind {
     Failed,
     /// Wrong use: exit code 2.
     Usage,
+    /// A condition that was to be told by the exit code holds: 3.
+    Condition,
     /// The user pressed Ctrl-C: exit code 130.
     Interrupted,
 }
@@ -34,6 +36,11 @@ impl UserError {
     /// The command was used wrongly.
     pub fn usage(message: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, message: message.into(), hint: None }
+    }
+
+    /// What was asked to be told by the exit code holds.
+    pub fn condition(message: impl Into<String>) -> Self {
+        Self { kind: Kind::Condition, message: message.into(), hint: None }
     }
 
     /// The user stopped it.
@@ -70,6 +77,7 @@ impl UserError {
         match self.kind {
             Kind::Failed => 1,
             Kind::Usage => 2,
+            Kind::Condition => 3,
             Kind::Interrupted => 130,
         }
     }

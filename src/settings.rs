@@ -3,11 +3,12 @@
 use crate::error::UserError;
 use crate::records::Goal;
 use crate::sources::console::{self, Console};
+use runq_udfs::kernels::diagnosis::{Limits, Role};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What a project sets once for everyone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
     /// `.gitignore`-like patterns of what is no log.
@@ -18,6 +19,29 @@ pub struct Settings {
     pub queries: Vec<PathBuf>,
     /// Patterns for printed logs: `[[console.patterns]]`.
     pub console: console::custom::Settings,
+    /// What metrics mean to the diagnosis: `[roles] my_metric = "loss"`, or `"none"`.
+    pub roles: BTreeMap<String, RoleWord>,
+    /// From where on something is wrong: `[thresholds.plateau] gain = 0.005`.
+    pub thresholds: Limits,
+}
+
+/// A role as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleWord(pub Option<Role>);
+
+impl<'de> serde::Deserialize<'de> for RoleWord {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        let role = Role::ALL.into_iter().find(|role| role.as_str() == word);
+        match role {
+            None if word != "none" => {
+                let known: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
+                let message = format!("no role \"{word}\": known are {}, none", known.join(", "));
+                Err(serde::de::Error::custom(message))
+            }
+            role => Ok(Self(role)),
+        }
+    }
 }
 
 /// `min` or `max`.
@@ -61,7 +85,8 @@ impl Settings {
     fn parse(text: &str) -> Result<Self, UserError> {
         let settings: Self = toml::from_str(text).map_err(|error| {
             let line = error.message().lines().next().unwrap_or_default().to_string();
-            UserError::failed(line).hint("known keys: ignore, goals, queries, console.patterns")
+            UserError::failed(line)
+                .hint("known keys: ignore, goals, queries, console.patterns, roles, thresholds")
         })?;
         Console::new(&settings.console)?;
         Ok(settings)

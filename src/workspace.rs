@@ -2,7 +2,7 @@
 
 use crate::engine::canned::{self, Canned, ParamType, ParamValue};
 use crate::engine::hints::taken_for;
-use crate::engine::runs::BEST;
+use crate::engine::runs::{BEST, spellings};
 use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions, compute};
 use crate::error::UserError;
@@ -25,11 +25,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod cache;
+mod diagnosis;
 mod place;
 
 pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
+pub use diagnosis::{Case, NotChecked};
 
 /// How often a question is asked again because it met damage.
 const REPAIRS: usize = 4;
@@ -250,9 +252,12 @@ impl Workspace {
         params: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
         let mut params = params.clone();
-        for param in query.params.iter().filter(|param| param.kind == ParamType::Metric) {
-            if let Some(ParamValue::Text(word)) = params.get_mut(&param.name) {
-                *word = self.resolve_metric(word).await?;
+        for param in &query.params {
+            let Some(ParamValue::Text(word)) = params.get_mut(&param.name) else { continue };
+            match param.kind {
+                ParamType::Metric => *word = self.resolve_metric(word).await?,
+                ParamType::MetricForm => *word = self.resolve_form(word).await?,
+                _ => {}
             }
         }
         Ok(params)
@@ -264,10 +269,33 @@ impl Workspace {
     /// When there is none, or more than one of its normal form.
     pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
         let metric = self.asked(async |engine| engine.resolve_metric(word).await).await?;
+        Ok(self.told(word, metric))
+    }
+
+    /// As [`Workspace::resolve_metric`]; of several of the normal form, `word` stands for all.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn resolve_form(&self, word: &str) -> anyhow::Result<String> {
+        let metric = self.asked(async |engine| engine.resolve_form(word).await).await?;
+        Ok(self.told(word, metric))
+    }
+
+    fn told(&self, word: &str, metric: String) -> String {
         if metric != word {
             self.tell.iter().for_each(|tell| tell(&taken_for(word, &metric)));
         }
-        Ok(metric)
+        metric
+    }
+
+    /// What a ranking by a metric looks at: a row for each of its spellings and axes, with the columns `key`,
+    /// `axis`, `goal`, `run_count` and `finite_run_count`, and one without key for the runs that have more
+    /// than one spelling of it and not its name.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub async fn spellings(&self, metric: &str, project: Option<&str>) -> anyhow::Result<Answer> {
+        self.sql(&spellings(metric, project)).await
     }
 
     fn query(&self, name: &str) -> Result<&Canned, UserError> {
@@ -286,7 +314,7 @@ impl Workspace {
     /// When no run, or more than one, goes by that word.
     pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
         if let Some(metric) = word.strip_prefix(BEST) {
-            let metric = self.resolve_metric(metric).await?;
+            let metric = self.resolve_form(metric).await?;
             return self.asked(async |engine| engine.resolve_run(&format!("{BEST}{metric}")).await).await;
         }
         self.asked(async |engine| engine.resolve_run(word).await).await

@@ -6,7 +6,7 @@
 //! -- summary: Rank runs by their best value of a metric      (once; one line, imperative)
 //! -- description: Ties go to the earlier step.               (may repeat: one paragraph)
 //! -- alias: top                                              (may repeat)
-//! -- param: metric metric positional  Metric to rank by
+//! -- param: metric metric_form positional  Metric to rank by
 //! -- param: limit integer -n = 10  Rows at most
 //! -- param: project text optional  Only runs of this project
 //! -- column: run_id  run
@@ -38,6 +38,8 @@ pub enum ParamType {
     Run,
     /// The name of a metric; checked against the cache, with nearest-name hints.
     Metric,
+    /// A metric in any spelling: of several, each run has its own.
+    MetricForm,
 }
 
 /// A value for a parameter.
@@ -96,13 +98,14 @@ pub struct Canned {
 }
 
 impl ParamType {
-    const ALL: [(&'static str, ParamType); 6] = [
+    const ALL: [(&'static str, ParamType); 7] = [
         ("text", ParamType::Text),
         ("integer", ParamType::Integer),
         ("number", ParamType::Number),
         ("flag", ParamType::Flag),
         ("run", ParamType::Run),
         ("metric", ParamType::Metric),
+        ("metric_form", ParamType::MetricForm),
     ];
 
     /// The word in a header.
@@ -114,7 +117,9 @@ impl ParamType {
     pub fn parse(self, text: &str) -> Result<ParamValue, String> {
         let expected = |what: &str| format!("expected {what}, got \"{text}\"");
         match self {
-            ParamType::Text | ParamType::Run | ParamType::Metric => Ok(ParamValue::Text(text.to_owned())),
+            ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
+                Ok(ParamValue::Text(text.to_owned()))
+            }
             ParamType::Integer => {
                 text.parse().map(ParamValue::Integer).map_err(|_| expected("a whole number"))
             }
@@ -126,7 +131,7 @@ impl ParamType {
     fn accepts(self, value: &ParamValue) -> bool {
         match value {
             ParamValue::Null => true,
-            ParamValue::Text(_) => matches!(self, ParamType::Text | ParamType::Run | ParamType::Metric),
+            ParamValue::Text(_) => !matches!(self, ParamType::Integer | ParamType::Number | ParamType::Flag),
             ParamValue::Integer(_) => matches!(self, ParamType::Integer | ParamType::Number),
             ParamValue::Number(_) => self == ParamType::Number,
             ParamValue::Flag(_) => self == ParamType::Flag,
@@ -294,7 +299,7 @@ fn split_help(text: &str) -> (Vec<String>, String) {
 fn parse_default(kind: ParamType, word: Option<String>) -> Result<ParamValue> {
     let word = word.context("no default after \"=\"")?;
     match kind {
-        ParamType::Text | ParamType::Run | ParamType::Metric => {
+        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
             let inner = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
             Ok(ParamValue::Text(inner.context("a text stands in single quotes")?.replace("''", "'")))
         }
@@ -473,7 +478,7 @@ fn a_value_of(kind: ParamType) -> &'static str {
         ParamType::Number => "a number",
         ParamType::Flag => "true or false",
         ParamType::Run => "a run",
-        ParamType::Metric => "a metric",
+        ParamType::Metric | ParamType::MetricForm => "a metric",
     }
 }
 

@@ -163,25 +163,42 @@ impl Engine {
         let Some(metric) = word.strip_prefix(runs::BEST) else {
             return Ok(self.runs().await?.resolve(word)?);
         };
-        let metric = self.resolve_metric(metric).await?;
+        let metric = self.resolve_form(metric).await?;
         let run_id = runs::best_run(&self.small, &metric).await?;
         locked(&self.best_runs).insert(word.to_string(), run_id.clone());
         Ok(run_id)
     }
 
-    /// The metric a user means by `word`: itself, or else the only one of its normal form.
+    /// The metric a user means by `word`, among those of the runs that are shown: itself, or else the
+    /// only one of its normal form.
     ///
     /// # Errors
     /// When there is none, or more than one.
     pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
-        if let Some(metric) = locked(&self.metrics).get(word) {
-            return Ok(metric.clone());
+        match self.metric_form(word).await? {
+            Some(metric) => Ok(metric),
+            None => Err(runs::several(&self.small, word).await?.into()),
         }
-        let metric = runs::metric(&self.small, word).await?;
+    }
+
+    /// As [`Engine::resolve_metric`]; of several of the normal form, `word` stands for all.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn resolve_form(&self, word: &str) -> anyhow::Result<String> {
+        Ok(self.metric_form(word).await?.unwrap_or_else(|| word.to_string()))
+    }
+
+    /// `None` where there are several.
+    async fn metric_form(&self, word: &str) -> anyhow::Result<Option<String>> {
+        if let Some(metric) = locked(&self.metrics).get(word) {
+            return Ok(Some(metric.clone()));
+        }
+        let Some(metric) = runs::metric(&self.small, word).await? else { return Ok(None) };
         // What is asked for by its own name is asked for again by the parts of one command.
         let names = [word, &metric].map(|word| (word.to_string(), metric.clone()));
         locked(&self.metrics).extend(names);
-        Ok(metric)
+        Ok(Some(metric))
     }
 
     /// All metrics, in order.
@@ -332,6 +349,10 @@ impl Engine {
                 }
                 ParamType::Metric => {
                     let metric = self.resolve_metric(&word).await?;
+                    values.insert(param.name.clone(), ParamValue::Text(metric));
+                }
+                ParamType::MetricForm => {
+                    let metric = self.resolve_form(&word).await?;
                     values.insert(param.name.clone(), ParamValue::Text(metric));
                 }
                 _ => {}

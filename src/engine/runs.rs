@@ -111,15 +111,8 @@ impl RunIndex {
 /// # Errors
 /// When no goal is known, or no run has a finite value.
 pub async fn best_run(ctx: &SessionContext, metric: &str) -> anyhow::Result<String> {
-    let rows = ctx
-        .sql(&format!(
-            "select s.run_id, s.goal, s.best from summary s join runs r on r.run_id = s.run_id where s.key = {}
-             order by r.duplicate_of is not null, s.best_step, s.run_id",
-            quoted(metric)
-        ))
-        .await?
-        .collect()
-        .await?;
+    let sql = format!("select run_id, goal, best from {} order by best_step, run_id", ranked_by(metric));
+    let rows = ctx.sql(&sql).await?.collect().await?;
     Ok(best_of(metric, &rows.iter().flat_map(bests).collect::<Vec<_>>())?)
 }
 
@@ -142,6 +135,44 @@ fn best_of(metric: &str, rows: &[Best]) -> Result<String, UserError> {
         .ok_or_else(|| UserError::failed(format!("no run has a finite value of \"{metric}\"")))
 }
 
+/// Rows of `summary` that a ranking by `metric` looks at, as a subquery: those of [`spelled`] that count.
+fn ranked_by(metric: &str) -> String {
+    format!("(select * from {} where is_ranked)", spelled(metric))
+}
+
+/// Rows of `summary` of the runs that are shown whose metric is `metric` in any spelling, as a subquery with
+/// the columns `project` and `is_ranked`: each run is ranked by the metric of that name, or else by the only
+/// one of its normal form.
+fn spelled(metric: &str) -> String {
+    let metric = quoted(metric);
+    format!(
+        "(select s.*, runs.project, s.key = {metric}
+            or not bool_or(s.key = {metric}) over (partition by s.run_id)
+            and count(*) over (partition by s.run_id) = 1 as is_ranked
+        from summary s join runs on runs.run_id = s.run_id
+        where runs.duplicate_of is null and (s.key = {metric}
+            or normal_key({metric}) <> '' and normal_key(s.key) = normal_key({metric})))"
+    )
+}
+
+/// The statement that counts the runs that a ranking by `metric` looks at: a row for each spelling and axis,
+/// and one without spelling for those with more than one that may be meant.
+pub fn spellings(metric: &str, project: Option<&str>) -> String {
+    let of_project = project.map(|project| format!("where project = {}", quoted(project)));
+    let of_project = of_project.unwrap_or_default();
+    format!(
+        "select key, axis, case when min(goal) = max(goal) then min(goal) end as goal,
+            count(*) as run_count, count(min) as finite_run_count
+        from {} {of_project} group by key, axis
+        union all
+        select null, null, null, count(*), 0 from (
+            select run_id from {} {of_project} group by run_id having not bool_or(is_ranked))
+        order by 1, 2",
+        ranked_by(metric),
+        spelled(metric)
+    )
+}
+
 /// All metrics, in order.
 ///
 /// # Errors
@@ -151,22 +182,44 @@ pub async fn metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
     Ok(rows.iter().flat_map(|batch| texts(batch, 0)).flatten().collect())
 }
 
-/// The metric that `word` names: itself, or else the only one of its normal form.
+/// Metrics of the runs that are shown, in order.
+async fn shown_metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
+    let sql = "select distinct summary.key from summary join runs on runs.run_id = summary.run_id
+        where runs.duplicate_of is null order by summary.key";
+    let rows = ctx.sql(sql).await?.collect().await?;
+    Ok(rows.iter().flat_map(|batch| texts(batch, 0)).flatten().collect())
+}
+
+/// The metric that `word` names among those of the runs that are shown: itself, or else the only one of
+/// its normal form; `None` where there are several.
 ///
 /// # Errors
-/// Naming the metrics that it may be, or the nearest, when it is none.
-pub async fn metric(ctx: &SessionContext, word: &str) -> anyhow::Result<String> {
-    let sql = format!("select 1 from summary where key = {} limit 1", quoted(word));
-    let rows = ctx.sql(&sql).await?.collect().await?;
-    if rows.iter().any(|batch| batch.num_rows() > 0) {
-        return Ok(word.to_string());
-    }
-    let known = metrics(ctx).await?;
+/// Naming the nearest metrics, when there is none.
+pub async fn metric(ctx: &SessionContext, word: &str) -> anyhow::Result<Option<String>> {
+    let known = shown_metrics(ctx).await?;
     match meant(word, known.iter().map(String::as_str)) {
-        Meant::One(key) => Ok(key.to_string()),
-        Meant::Several(keys) => Err(several_metrics(word, &keys).into()),
+        Meant::One(key) => Ok(Some(key.to_string())),
+        Meant::Several(_) => Ok(None),
+        Meant::Nothing if metrics(ctx).await?.iter().any(|key| key == word) => Err(only_hidden(word).into()),
         Meant::Nothing => Err(no_metric(word, &known).into()),
     }
+}
+
+/// What is told of a word that several metrics of the runs that are shown have the normal form of.
+///
+/// # Errors
+/// When a table cannot be read.
+pub async fn several(ctx: &SessionContext, word: &str) -> anyhow::Result<UserError> {
+    let known = shown_metrics(ctx).await?;
+    Ok(match meant(word, known.iter().map(String::as_str)) {
+        Meant::Several(keys) => several_metrics(word, &keys),
+        Meant::One(_) | Meant::Nothing => no_metric(word, &known),
+    })
+}
+
+fn only_hidden(word: &str) -> UserError {
+    UserError::failed(format!("no run that is shown logged \"{word}\""))
+        .hint("runs that say duplicate_of did: their points are in the table metrics")
 }
 
 fn no_metric(metric: &str, known: &[String]) -> UserError {

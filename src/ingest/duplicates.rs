@@ -3,9 +3,10 @@
 //! they are.
 //!
 //! Two runs of different sources are one training when a metric that people optimise begins or ends
-//! with the same values in both, whatever it is called; or when they are alone in one folder and nothing
-//! in them speaks against it. Metrics that begin alike and come to the same last step with other values
-//! are those of two trainings. Values are compared as a console prints them: to four places.
+//! with the same values in both, whatever it is called; or when they are alone in one folder and a metric
+//! of one name has the few values of the shorter of them in both. Metrics that begin alike and have other
+//! values at a later step are those of two trainings. Values are compared as a console prints them: to
+//! four places.
 //!
 //! Of several candidates the pair counts that lies together, then one that ends with the same value, then
 //! one that shares more values, lies nearer, or ends at the same step: a run that was resumed begins like
@@ -60,6 +61,8 @@ struct Metric {
     late: Vec<f32>,
     /// The step of its last value, finite or not.
     last_step: i64,
+    /// Steps and values along the way.
+    marks: Vec<(i64, f32)>,
 }
 
 impl Likeness {
@@ -72,7 +75,8 @@ impl Likeness {
         let metrics = with_goal.filter_map(|(key, state)| {
             let (all, (last_step, _)) = (state.all(), state.last?);
             let name = hash_of(normal_form(key).as_bytes());
-            Some(Metric { name, early: all.early().to_vec(), late: all.late(), last_step })
+            let (early, marks) = (all.early().to_vec(), all.marks().to_vec());
+            Some(Metric { name, early, late: all.late(), last_step, marks })
         });
         let metrics = metrics.take(MAX_METRICS).collect();
         let created_at = state.all_facts().created_at.or(state.first_time);
@@ -235,6 +239,11 @@ impl Metric {
         values.filter(|a| other.early.iter().any(|b| is_same(**a, *b))).count()
     }
 
+    /// How many of the first values tell it from others.
+    fn telling(&self) -> usize {
+        self.early.iter().filter(|value| tells(**value)).count()
+    }
+
     /// How many values both end with; of those that repeat one counts.
     fn equal_late(&self, other: &Self) -> usize {
         let same = self.backwards().zip(other.backwards()).take_while(|(a, b)| is_same(*a, *b));
@@ -253,8 +262,27 @@ impl Metric {
         self.equal_early(other) >= least
     }
 
-    /// Whether both come to the same last step with other values.
+    /// Whether the shorter of them begins or ends as the other one does.
+    fn is_alike(&self, other: &Self) -> bool {
+        let least = self.telling().min(other.telling()).clamp(1, ENOUGH);
+        self.equal_early(other).max(self.equal_late(other)) >= least
+    }
+
+    /// Whether both have other values at a later step.
     fn contradicts(&self, other: &Self) -> bool {
+        self.parts_from(other) || self.ends_unlike(other)
+    }
+
+    /// Whether both count steps alike, and the last mark at a step of both has other values.
+    fn parts_from(&self, other: &Self) -> bool {
+        let value_at = |step: i64| other.marks.iter().find(|(at, _)| *at == step);
+        let shared = self.marks.iter().filter_map(|(step, value)| Some((*value, value_at(*step)?.1)));
+        let shared: Vec<bool> = shared.map(|(a, b)| is_same(a, b) || a.is_nan() && b.is_nan()).collect();
+        shared.len() > 2 && shared.starts_with(&[true, true]) && !shared.ends_with(&[true])
+    }
+
+    /// Whether both come to the same last step with other values.
+    fn ends_unlike(&self, other: &Self) -> bool {
         let is_among = |a: f32| other.backwards().take(AT_END).any(|b| is_same(a, b));
         let is_told = !self.late.is_empty() && !other.late.is_empty();
         is_told && self.last_step == other.last_step && !self.backwards().take(AT_END).any(is_among)
@@ -274,8 +302,9 @@ fn judge(runs: &[Run], counts: &Counts<'_>, (a, b): (usize, usize)) -> Option<Pa
     let (one, other) = (&runs[a].likeness, &runs[b].likeness);
     let alike = Alike::of(one, other);
     let distance = distance(&one.folder, &other.folder);
-    let may_be = || alike.equal_late >= ENOUGH || distance <= 1 && counts.are_alone(&runs[a], &runs[b]);
-    let is_pair = alike.equal_early >= ENOUGH || !differ(one, other) && may_be();
+    let is_pair = alike.equal_early >= ENOUGH
+        || alike.equal_late >= ENOUGH && !differ(one, other)
+        || distance <= 1 && counts.are_alone(&runs[a], &runs[b]) && agree(one, other);
     if !is_pair || alike.is_contradicted {
         return None;
     }
@@ -321,11 +350,30 @@ impl Alike {
 
 /// Whether a metric of one name has no value in common.
 fn differ(one: &Likeness, other: &Likeness) -> bool {
-    one.metrics.iter().any(|metric| {
-        let mut named = other.metrics.iter().filter(|candidate| candidate.name == metric.name).peekable();
-        named.peek().is_some()
-            && !named.any(|candidate| metric.equal_early(candidate) + metric.equal_late(candidate) > 0)
-    })
+    let has_any = |a: &Metric, b: &Metric| a.equal_early(b) + a.equal_late(b) > 0;
+    namesakes(one, other).any(|(metric, named)| !named.iter().any(|other| has_any(metric, other)))
+}
+
+/// Whether there are metrics of one name, and all of these are alike.
+fn agree(one: &Likeness, other: &Likeness) -> bool {
+    let are_alike =
+        |(metric, named): (&Metric, Vec<&Metric>)| named.iter().any(|other| metric.is_alike(other));
+    namesakes(one, other).next().is_some() && namesakes(one, other).all(are_alike)
+}
+
+/// Metrics with those of their name in the other run, where there are any whose values tell.
+fn namesakes<'a>(
+    one: &'a Likeness,
+    other: &'a Likeness,
+) -> impl Iterator<Item = (&'a Metric, Vec<&'a Metric>)> {
+    let named = |metric: &Metric| -> Vec<&Metric> {
+        other.metrics.iter().filter(|other| other.name == metric.name && other.telling() > 0).collect()
+    };
+    one.metrics
+        .iter()
+        .filter(|metric| metric.telling() > 0)
+        .map(move |metric| (metric, named(metric)))
+        .filter(|(_, named)| !named.is_empty())
 }
 
 /// Names in which two folders differ: `logs/csv/lr3` and `logs/tb/lr3` are as near as neighbours.
@@ -368,7 +416,7 @@ impl<'r> Counts<'r> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::{EARLY, LATE};
+    use super::super::state::Stats;
     use super::*;
 
     fn run(run_id: &str, source: &str, folder: &str, metrics: &[(&str, &[f32])]) -> Run {
@@ -378,10 +426,11 @@ mod tests {
             _ => Origin::Framework,
         };
         let metric = |(name, values): &(&str, &[f32])| {
-            let early = values[..values.len().min(EARLY)].to_vec();
-            let late = values[values.len().saturating_sub(LATE)..].to_vec();
+            let mut all = Stats::default();
+            (0..).zip(*values).for_each(|(step, value)| all.push(step, f64::from(*value)));
             let name = hash_of(normal_form(name).as_bytes());
-            Metric { name, early, late, last_step: values.len() as i64 }
+            let (early, marks) = (all.early().to_vec(), all.marks().to_vec());
+            Metric { name, early, late: all.late(), last_step: values.len() as i64, marks }
         };
         let metrics = metrics.iter().map(metric).collect();
         let likeness = Likeness { folder: folder.into(), created_at: None, metrics };
@@ -425,16 +474,20 @@ mod tests {
     }
 
     #[test]
-    fn runs_alone_in_a_folder_are_one_unless_they_differ() {
+    fn runs_alone_in_a_folder_are_one_where_they_share_a_metric() {
         let short: &[f32] = &[0.5];
         let runs = [
             run("a", "csv", "a", &[("loss", short)]),
-            run("ta", "tensorboard", "a/runs", &[("reward", &[7.0])]),
+            run("ta", "tensorboard", "a/runs", &[("Loss", short), ("reward", &[7.0])]),
             run("b", "csv", "b", &[("loss", short)]),
             run("tb", "tensorboard", "b", &[("loss", &[0.7])]),
             run("c1", "csv", "c", &[("loss", short)]),
             run("c2", "csv", "c", &[("loss", short)]),
-            run("tc", "tensorboard", "c", &[("reward", short)]),
+            run("tc", "tensorboard", "c", &[("loss", short)]),
+            run("d", "csv", "d", &[("mlm_loss", &[5.5, 5.0, 4.7])]),
+            run("td", "tensorboard", "d", &[("cls_loss", &[2.4, 2.0, 1.7])]),
+            run("e", "csv", "e", &[("loss", &[2.5, 2.0, 1.7, 1.6])]),
+            run("te", "tensorboard", "e", &[("loss", &[2.5, 2.1, 1.9])]),
         ];
         assert_eq!(told(&runs), [pair("ta", "a")]);
     }
@@ -486,6 +539,19 @@ mod tests {
             run("t", "tensorboard", "tb", &[("loss", &steady)]),
         ];
         assert_eq!(told(&runs), [pair("t", "w")]);
+    }
+
+    /// One seed, two settings, and one of the two went on for longer.
+    #[test]
+    fn runs_that_part_on_the_way_are_two_trainings() {
+        let begin = [3.2, 2.9, 2.5, 2.1];
+        let long = [&begin[..], &[2.0, 1.9, 1.8, 1.7, 1.6]].concat();
+        let short = [&begin[..], &[0.9, 0.8, 0.7]].concat();
+        let runs = [
+            run("w", "wandb", "wandb/1", &[("loss", &long)]),
+            run("t", "tensorboard", "tb", &[("loss", &short)]),
+        ];
+        assert_eq!(told(&runs), []);
     }
 
     #[test]

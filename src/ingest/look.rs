@@ -190,7 +190,9 @@ fn verdict_record(judged: &discover::Judged, settings: &str) -> VerdictRecord {
         Verdict::Log { marks } => (judged.source.map(str::to_string), marks.clone()),
         Verdict::Other { reason } => (None, reason.clone()),
         // The same bytes cannot tell more; it is judged again when it changes.
-        Verdict::TooEarly => (None, "too little content to tell yet".to_string()),
+        Verdict::TooEarly => {
+            (None, "nothing so far that tells what it is; it is judged again when it changes".to_string())
+        }
     };
     VerdictRecord {
         path: judged.path.clone(),

@@ -13,6 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Most problems kept of one input; all are counted.
 const MAX_PROBLEMS: i64 = 100;
 
+/// What is told where a log holds a second training.
+const BEGAN_ANEW: &str = "a training begins again at the first step: what was logged before does not count";
+
 /// Whether later reads go on where earlier ones ended, or the whole run is read anew: what is told is
 /// never taken back then.
 fn is_log(kind: InputKind) -> bool {
@@ -392,6 +395,22 @@ impl Sink for RunSink<'_, '_> {
             run.state.rewinds.push(at);
             run.state.new_rewind = Some(run.state.new_rewind.map_or(from_step, |step| step.min(from_step)));
             run.state.train_step = run.state.train_step.map(|last| last.min(from_step.saturating_sub(1)));
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        let note = (self.input.path.clone(), BEGAN_ANEW.to_string());
+        // Opening the run tells which start it is.
+        self.index();
+        let at = (self.segment, i64::MIN, i64::MIN);
+        if let Some(run) = self.active() {
+            run.state.rewinds.retain(|rewind| *rewind > at);
+            run.state.rewinds.push(at);
+            run.state.new_rewind = Some(i64::MIN);
+            run.state.train_step = None;
+        }
+        if !self.batch.notes.contains(&note) {
+            self.batch.notes.push(note);
         }
     }
 

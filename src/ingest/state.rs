@@ -64,6 +64,9 @@ pub const EARLY: usize = 4;
 /// How many last values are kept besides.
 pub const LATE: usize = 4;
 
+/// How far two clocks of one place may differ, milliseconds.
+const CLOCK_SKEW_MS: i64 = 5 * 60_000;
+
 /// How many gaps the honest state looks at.
 pub const GAPS: usize = 10;
 
@@ -132,6 +135,8 @@ pub struct Stats {
     early: [f32; EARLY],
     /// The finite values at the last steps: the one of number `n` stands at `n % LATE`.
     late: [f32; LATE],
+    /// Points along the way: the first one, and the first at or behind each power of four.
+    marks: Vec<(i64, f32)>,
     /// Smallest finite value and its first step.
     pub min: Option<(i64, f64)>,
     /// Largest finite value and its first step.
@@ -162,6 +167,9 @@ impl Stats {
         }
         self.count += 1;
         self.first.get_or_insert((step, value));
+        if self.marks.last().is_none_or(|(last, _)| step >= power_of_four_behind(*last)) {
+            self.marks.push((step, value as f32));
+        }
         if value.is_nan() {
             self.nan_count += 1;
         } else if value.is_infinite() {
@@ -202,6 +210,11 @@ impl Stats {
         (count.saturating_sub(LATE)..count).map(|number| self.late[number % LATE]).collect()
     }
 
+    /// Points along the way, by step: the same ones in any log with these steps.
+    pub fn marks(&self) -> &[(i64, f32)] {
+        &self.marks
+    }
+
     fn scale(&self) -> f64 {
         if self.is_shrunk { SHRINK } else { 1.0 }
     }
@@ -220,6 +233,12 @@ impl Stats {
         let n = self.finite_count();
         (n > 1).then(|| (self.m2 / (n - 1) as f64).sqrt() / self.scale())
     }
+}
+
+/// The smallest power of four above `step`.
+fn power_of_four_behind(step: i64) -> i64 {
+    let digits = u64::BITS - step.max(0).unsigned_abs().leading_zeros();
+    1_i64.checked_shl(digits.next_multiple_of(2)).filter(|power| *power > 0).unwrap_or(i64::MAX)
 }
 
 impl KeyState {
@@ -423,8 +442,7 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
     let facts = state.all_facts();
     let created_at = facts.created_at.or(state.first_time);
     let logged_at = state.last_times.back().copied().max(facts.updated_at);
-    // File times count only where a log has none.
-    let updated_at = logged_at.or(state.modified);
+    let updated_at = last_seen(logged_at, state.modified);
     let told_s = (!state.durations_s.is_empty()).then(|| state.durations_s.values().sum());
     let duration_s = told_s.or_else(|| Some((logged_at? - created_at?) as f64 / 1000.0));
     let metrics = state.keys.values().filter(|key| !key.internal);
@@ -468,6 +486,17 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
         Cell::Null,
         place.path.into(),
     ]
+}
+
+/// When a run was last written to. Times of files count where a log has none, or one that its file
+/// contradicts: nothing is logged after the file was written, so that the log's clock is that of a zone.
+fn last_seen(logged_at: Option<TimeMs>, modified: Option<TimeMs>) -> Option<TimeMs> {
+    match (logged_at, modified) {
+        (Some(logged_at), Some(modified)) if logged_at > modified.saturating_add(CLOCK_SKEW_MS) => {
+            Some(modified)
+        }
+        _ => logged_at.or(modified),
+    }
 }
 
 /// How long a run may be silent and still be running: 10 minutes, or three times the longest of

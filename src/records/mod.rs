@@ -4,6 +4,7 @@ pub mod batch;
 pub mod columns;
 pub mod goal;
 pub mod names;
+pub mod roles;
 pub mod schema;
 
 use std::fmt;

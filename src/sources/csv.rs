@@ -48,7 +48,7 @@ impl Source for Csv {
     }
 
     fn may_claim(&self, path: &str) -> bool {
-        judge::has_extension(path, &["csv", "tsv"]) && !judge::is_other(path)
+        judge::has_extension(path, &["csv", "tsv"]) && !judge::is_other(path) || is_of_keras(path)
     }
 
     fn sniff(&self, path: &str, head: &[u8]) -> Verdict {
@@ -184,7 +184,8 @@ fn cell_value(cell: &str) -> Json<'_> {
     if is_missing(cell) {
         return Json::Null;
     }
-    match parse_number_like(cell) {
+    // A share keeps its unit, as in what is printed.
+    match parse_number_like(cell.strip_suffix('%').unwrap_or(cell)) {
         Some(number) => Json::Number(number, cell.as_bytes()),
         None if cell.len() <= 16 && parse_non_finite(cell).is_some() => Json::Null,
         None => match cell {
@@ -214,6 +215,11 @@ fn monitor_facts(line: &str, is_first: bool, sink: &mut dyn Sink) {
     }
 }
 
+/// The name that the documentation of Keras gives its `CSVLogger`.
+fn is_of_keras(path: &str) -> bool {
+    path.rsplit('/').next() == Some("training.log")
+}
+
 fn sniff(path: &str, head: &[u8]) -> Verdict {
     let is_cut = head.len() >= super::HEAD_BYTES;
     let end = match memchr::memrchr(b'\n', head) {
@@ -230,6 +236,9 @@ fn sniff(path: &str, head: &[u8]) -> Verdict {
     let is_monitor = texts.iter().any(|line| line.starts_with("#{"))
         && header.iter().zip(MONITOR_COLUMNS).filter(|(name, known)| name == known).count() == 3;
     let is_exact = is_monitor || samples_key(path).is_some() && header.len() == 2 && header[0] == "step";
+    if is_of_keras(path) && header[0] != "epoch" {
+        return judge::other("no table of Keras");
+    }
     if header.len() < 2 || header.iter().any(|name| parse_number_like(name).is_some()) {
         return judge::other("no header");
     }

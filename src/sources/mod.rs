@@ -306,6 +306,8 @@ pub trait Sink {
     fn console(&mut self, line: ConsoleLine);
     /// What follows is a new start of the run inside the same file (steps begin again lower).
     fn restart(&mut self);
+    /// The training began anew with this start: nothing of the starts before counts.
+    fn begin_anew(&mut self);
     /// The producer takes back every earlier point whose step is `from_step` or more.
     fn rewind(&mut self, from_step: i64);
     /// Declares that this start began when the one before had ended, and continues the run where its

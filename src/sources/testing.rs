@@ -47,6 +47,8 @@ pub(crate) struct Memory {
     pub alerts: Vec<Alert>,
     pub console: Vec<ConsoleLine>,
     pub rewinds: Vec<i64>,
+    /// Starts with which the training began anew.
+    pub anew: Vec<i32>,
     pub continues: bool,
     pub problems: Vec<Problem>,
 }
@@ -127,6 +129,9 @@ impl Sink for Memory {
     }
     fn restart(&mut self) {
         self.segment += 1;
+    }
+    fn begin_anew(&mut self) {
+        self.anew.push(self.segment);
     }
     fn rewind(&mut self, from_step: i64) {
         self.rewinds.push(from_step);

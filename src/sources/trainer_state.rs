@@ -1,6 +1,7 @@
 //! `trainer_state.json` of the Hugging Face Trainer, and so of TRL, axolotl and LLaMA-Factory: the
 //! whole history of a training, written with each checkpoint and once at the end. The one that got
-//! furthest holds all the others hold.
+//! furthest holds all the others hold. A folder that was used again holds checkpoints of another
+//! training besides: their history begins with another row. They are a run of their own.
 //!
 //! Keys are named as the Trainer itself names them for TensorBoard and W&B: `eval_loss` is
 //! `eval/loss`, `loss` is `train/loss` (`transformers.integrations.rewrite_logs`).
@@ -37,27 +38,60 @@ impl Source for TrainerState {
         match () {
             () if text.trim().is_empty() => Verdict::TooEarly,
             () if text.contains("\"log_history\"") || text.contains("\"global_step\"") => {
-                Verdict::Log { marks: global_step(&text).unwrap_or_default().to_string() }
+                let step = global_step(&text).unwrap_or_default();
+                Verdict::Log { marks: format!("{step} {}", first_row(&text).unwrap_or_default()) }
             }
             () => judge::other("no state of a Trainer"),
         }
     }
 
-    /// A run is a folder for output; the states of its checkpoints begin the one that got furthest.
+    /// A run is a folder for output; the states of its checkpoints begin the one that got furthest. Of
+    /// several trainings the folder is that of the state outside of the checkpoints, which is written at
+    /// the end, or else of the one that got furthest.
     fn group(&self, files: &[LogFile]) -> Vec<RunLogs> {
-        let mut outputs: BTreeMap<&str, &LogFile> = BTreeMap::new();
+        let mut outputs: BTreeMap<&str, Vec<&LogFile>> = BTreeMap::new();
         for file in files {
-            let furthest = outputs.entry(output_of(&file.path)).or_insert(file);
-            if progress(file) > progress(furthest) {
-                *furthest = file;
-            }
+            outputs.entry(output_of(&file.path)).or_default().push(file);
         }
-        outputs.into_iter().map(|(output, file)| run(output, file)).collect()
+        outputs.into_iter().flat_map(|(output, files)| trainings(output, &files)).collect()
     }
 
     fn read(&self, log: &mut Log<'_>, _: Resume, sink: &mut dyn Sink) -> anyhow::Result<Resume> {
         document::object(log, sink, &mut |state, sink| read_state(&state, sink))
     }
+}
+
+/// The runs of a folder for output.
+fn trainings(output: &str, files: &[&LogFile]) -> Vec<RunLogs> {
+    let own = files.iter().max_by_key(|file| (checkpoint(split(&file.path).0).is_none(), progress(file)));
+    let own = own.and_then(|file| beginning(file));
+    let mut furthest: BTreeMap<&str, &LogFile> = BTreeMap::new();
+    for file in files {
+        // A state without rows yet is that of the training at hand.
+        let beginning = beginning(file).filter(|beginning| own.is_some_and(|own| own != *beginning));
+        let known = furthest.entry(beginning.unwrap_or_default()).or_insert(file);
+        if progress(file) > progress(known) {
+            *known = file;
+        }
+    }
+    let runs = furthest.into_iter().map(|(beginning, file)| match beginning {
+        "" => run(output, file),
+        other => earlier_run(output, other, file),
+    });
+    runs.collect()
+}
+
+/// What the history of a state begins with, as its marks tell.
+fn beginning(file: &LogFile) -> Option<&str> {
+    file.marks.split(' ').nth(1).filter(|hash| !hash.is_empty())
+}
+
+/// Hash of the first row of the history, as it is written.
+fn first_row(text: &str) -> Option<String> {
+    let (_, history) = text.split_once("\"log_history\"")?;
+    let (row, _) = history.split_once('{')?.1.split_once('}')?;
+    let row: String = row.split_whitespace().collect();
+    Some(format!("{:016x}", axis::hash_of(row.as_bytes())))
 }
 
 /// The folder that checkpoints lie in.
@@ -77,7 +111,7 @@ fn checkpoint(folder: &str) -> Option<i64> {
 /// The step a state got to; where two got as far, the one outside of the checkpoints is the later one.
 fn progress(file: &LogFile) -> (i64, bool) {
     let number = checkpoint(split(&file.path).0);
-    let told = file.marks.parse().unwrap_or_default();
+    let told = file.marks.split(' ').next().and_then(|step| step.parse().ok()).unwrap_or_default();
     (number.unwrap_or_default().max(told), number.is_none())
 }
 
@@ -91,6 +125,15 @@ fn run(output: &str, file: &LogFile) -> RunLogs {
     let name = Some(split(output).1.to_string()).filter(|name| !name.is_empty());
     let path = if output.is_empty() { file.path.clone() } else { output.to_string() };
     let identity = output.to_string();
+    RunLogs { identity, name, path, ..RunLogs::of_file(&file.path, InputKind::Snapshot) }
+}
+
+/// A training whose folder was used again: it goes by the checkpoint that is left of it.
+fn earlier_run(output: &str, beginning: &str, file: &LogFile) -> RunLogs {
+    let folder = split(&file.path).0;
+    let name = [split(output).1, split(folder).1].map(str::to_string);
+    let name = Some(name.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/"));
+    let (identity, path) = (format!("{output}\n{beginning}"), folder.to_string());
     RunLogs { identity, name, path, ..RunLogs::of_file(&file.path, InputKind::Snapshot) }
 }
 
@@ -167,6 +210,34 @@ mod tests {
             ]
         );
         assert_eq!((runs[0].name.as_deref(), runs[1].name.as_deref()), (None, Some("a")));
+    }
+
+    #[test]
+    fn checkpoints_of_another_training_are_a_run_of_their_own() {
+        let state = |step: i64, loss: f64| {
+            format!(
+                "{{\"global_step\": {step},\n \"log_history\": [\n {{\"loss\": {loss},\n \"step\": 10}}]}}"
+            )
+        };
+        let made = [
+            ("out/checkpoint-100/trainer_state.json", state(100, 2.9)),
+            ("out/checkpoint-300/trainer_state.json", state(300, 7.9)),
+            ("out/trainer_state.json", state(100, 2.9)),
+        ];
+        let file = |(path, text): &(&str, String)| match TrainerState.sniff(path, text.as_bytes()) {
+            Verdict::Log { marks } => file(path, 9, &marks),
+            other => panic!("{other:?}"),
+        };
+        let taken = |files: &[LogFile]| -> Vec<(Option<String>, String)> {
+            let runs = TrainerState.group(files).into_iter();
+            runs.map(|run| (run.name, run.inputs[0].path.clone())).collect()
+        };
+        let files: Vec<LogFile> = made.iter().map(file).collect();
+        let named = |name: &str, path: &str| (Some(name.to_string()), path.to_string());
+        let earlier = named("out/checkpoint-300", "out/checkpoint-300/trainer_state.json");
+        assert_eq!(taken(&files), [named("out", "out/trainer_state.json"), earlier]);
+        // One training that was not finished yet.
+        assert_eq!(taken(&files[1..2]), [named("out", "out/checkpoint-300/trainer_state.json")]);
     }
 
     #[test]

@@ -330,6 +330,7 @@ mod tests {
                     Cell::Null,
                     Cell::Null,
                     format!("t{line}").into(),
+                    "train.log".into(),
                     Cell::Null,
                 ]
             })

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use runq::engine::Engine;
 use runq::engine::canned::ParamValue;
+use runq::records::names::normal_form;
 use runq::workspace::Workspace;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -164,18 +165,26 @@ fn check_facts(asked: &Asked) {
 /// The ranking of the runs of a project by a metric: goal, best, and all that `best` shows.
 fn ranking(asked: &Asked, key: &str, goal: Option<&str>, project: Option<&str>) -> Vec<Row> {
     let of_project = |run: &Row| project.is_none_or(|project| run["project"] == project);
-    let rows: Vec<(Row, Row)> = asked
-        .summaries()
-        .into_iter()
-        .filter(|(summary, run)| summary["key"] == key && of_project(run))
-        .collect();
+    let summaries = asked.summaries();
+    let is_spelled = |summary: &Row| {
+        normal_form(key) == normal_form(summary["key"].as_str().unwrap()) && !normal_form(key).is_empty()
+    };
+    // A run without a metric of this name is ranked by the only one of another spelling.
+    let is_only = |summary: &Row, run: &Row| {
+        let of_run = summaries.iter().filter(|(_, other)| other["run_id"] == run["run_id"]);
+        let spelled: Vec<&Row> = of_run.map(|(row, _)| row).filter(|row| is_spelled(row)).collect();
+        is_spelled(summary) && spelled.len() == 1
+    };
+    let is_ranked =
+        |(summary, run): &&(Row, Row)| (summary["key"] == key || is_only(summary, run)) && of_project(run);
+    let rows: Vec<(Row, Row)> = summaries.iter().filter(is_ranked).cloned().collect();
     // Runs that disagree have no goal in common; those that know none have no say.
     let goals: BTreeSet<&str> = rows.iter().filter_map(|(summary, _)| summary["goal"].as_str()).collect();
     let Some(goal) = goal.or(goals.first().copied().filter(|_| goals.len() == 1)) else { return Vec::new() };
     let mut ranked: Vec<Row> = Vec::new();
     for (summary, run) in rows.iter().filter(|(summary, _)| !summary[goal].is_null()) {
         let step = &summary[&format!("{goal}_step")];
-        ranked.push(row(json!({"run_id": run["run_id"], "name": run["name"], "metric": key, "goal": goal, "best": summary[goal],
+        ranked.push(row(json!({"run_id": run["run_id"], "name": run["name"], "metric": summary["key"], "goal": goal, "best": summary[goal],
             "best_step": step, "axis": summary["axis"], "last": summary["last"], "last_step": summary["last_step"], "state": run["state"]})));
     }
     let sign = if goal == "min" { 1.0 } else { -1.0 };

@@ -427,15 +427,60 @@ fn a_metric_may_be_asked_for_by_another_spelling() {
 }
 
 #[test]
+fn each_run_is_ranked_by_its_own_spelling() {
+    let project = Project::empty();
+    let rows = |keys: &[&str], base: f64| -> String {
+        let values =
+            |i: usize| keys.iter().map(|key| format!(", \"{key}\": {}", base + i as f64)).collect::<String>();
+        (0..3).map(|i| format!("{{\"step\": {i}{}}}\n", values(i))).collect()
+    };
+    project.write("a.jsonl", rows(&["val_loss"], 0.3));
+    project.write("b.jsonl", rows(&["val/loss"], 0.2));
+    project.write("c.jsonl", rows(&["eval_loss"], 0.1));
+    project.write("both.jsonl", rows(&["eval_loss", "val/loss"], 0.05));
+    let best = run(&project, &["best", "val_loss"]);
+    let names: Vec<&str> = lines(&best)[1..].iter().map(|line| line.split(',').nth(2).unwrap()).collect();
+    assert_eq!(names, ["eval_loss", "val/loss", "val_loss"], "{}", best.stderr);
+    let note = "\"val_loss\" is \"eval_loss\" in 1 run, \"val/loss\" in 1 run";
+    assert!(best.stderr.contains(note), "{}", best.stderr);
+    assert!(best.stderr.contains("1 run left out: more than one metric is written like"), "{}", best.stderr);
+    // The same where no run has it by this name, and by the run it names.
+    let other = run(&project, &["best", "valid_loss", "--id-only"]);
+    let shown = run(&project, &["runs", "--format", "csv"]);
+    assert_eq!(other.stdout, run(&project, &["best", "val_loss", "--id-only"]).stdout, "{}", other.stderr);
+    let facts = run(&project, &["facts", "@best:val_loss", "--format", "jsonl"]);
+    assert!(facts.stdout.contains(other.stdout.trim()), "{}{}", facts.stdout, shown.stdout);
+    // SQL keeps the names as they were written.
+    let sql = "select count(*) from summary where key = 'val_loss'";
+    assert_eq!(run(&project, &["sql", sql]).stdout.lines().last(), Some("1"));
+}
+
+#[test]
+fn what_only_a_hidden_copy_logged_is_not_ranked_by() {
+    let project = Project::empty();
+    let value = |i: usize| 2.5 / (i + 1) as f64;
+    let csv: String = (0..6).map(|i| format!("{i},{}\n", value(i))).collect();
+    project.write("exp/metrics.csv", format!("step,val/loss\n{csv}"));
+    let printed: String = (0..6).map(|i| format!("step {i} val_loss {:.4}\n", value(i))).collect();
+    project.write("exp/out.log", printed);
+    let best = run(&project, &["best", "val_loss"]);
+    assert_eq!(best.code, 0, "{}", best.stderr);
+    assert_eq!(lines(&best).len(), 2, "{}", best.stdout);
+    assert!(best.stdout.contains(",val/loss,"), "{}", best.stdout);
+    assert!(best.stderr.contains("taken for \"val/loss\""), "{}", best.stderr);
+}
+
+#[test]
 fn a_spelling_that_two_metrics_share_names_both() {
     let project = Project::empty();
     let rows =
         |key: &str| (0..3).map(|i| format!("{{\"step\": {i}, \"{key}\": 0.{i}}}\n")).collect::<String>();
     project.write("a.jsonl", rows("val_loss"));
     project.write("b.jsonl", rows("val/loss"));
-    let best = run(&project, &["best", "eval_loss"]);
-    assert_eq!(best.code, 1);
-    assert!(best.stderr.contains("metric \"eval_loss\" not found, and 2 are named so"), "{}", best.stderr);
-    assert!(best.stderr.contains("it may be val/loss, val_loss"), "{}", best.stderr);
-    assert_eq!(lines(&run(&project, &["best", "val_loss"])).len(), 2, "its own name is enough");
+    project.write(".runq/queries/own.sql", "-- summary: One\n-- param: m metric positional  Metric\n-- column: n  n\nselect count(*) as n from summary where key = $m\n");
+    let own = run(&project, &["own", "eval_loss"]);
+    assert_eq!(own.code, 1, "{}", own.stdout);
+    assert!(own.stderr.contains("metric \"eval_loss\" not found, and 2 are named so"), "{}", own.stderr);
+    assert!(own.stderr.contains("it may be val/loss, val_loss"), "{}", own.stderr);
+    assert_eq!(run(&project, &["own", "val_loss"]).stdout, "n\n1\n", "its own name is enough");
 }

@@ -1,6 +1,7 @@
 //! Tests in the user's language: a log and its tables, SQL and its answer, a command and its output.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod anew;
 mod answers;
 mod cli;
 mod common;
@@ -8,6 +9,7 @@ mod concurrency;
 mod crash;
 mod damage;
 mod databases;
+mod diagnosis;
 mod engine;
 mod equality;
 mod fixtures;

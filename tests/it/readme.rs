@@ -3,11 +3,11 @@
 use crate::common::Project;
 use std::process::Command;
 
-/// The `$ command` blocks of the first screen and the output below each.
+/// The `$ command` blocks and the output below each.
 fn transcript() -> Vec<(String, String)> {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
-    let block = readme.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
-    let steps = block.split("$ runq ").skip(1);
+    let blocks = readme.split("```console\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let steps = blocks.flat_map(|block| block.split("$ runq ").skip(1));
     steps
         .map(|step| step.split_once('\n').map(|(c, o)| (c.to_string(), o.trim().to_string())).unwrap())
         .collect()
@@ -17,7 +17,7 @@ fn transcript() -> Vec<(String, String)> {
 fn the_transcript_is_what_the_commands_print() {
     let project = Project::of("wandb");
     let steps = transcript();
-    assert!(steps.len() >= 3);
+    assert!(steps.len() >= 4);
     for (command, expected) in steps {
         let output = Command::new(env!("CARGO_BIN_EXE_runq"))
             .arg("-C")
@@ -29,4 +29,26 @@ fn the_transcript_is_what_the_commands_print() {
         let got = String::from_utf8(output.stdout).unwrap();
         assert_eq!(got.trim(), expected, "runq {command}\n{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// What the lines for polars do: the files where nothing of them is hidden, else one exact file.
+#[test]
+fn readers_of_parquet_get_the_points_that_count() {
+    let project = Project::of("wandb");
+    let run = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+        let output = command.arg("-C").arg(project.root()).args(args).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let files = run(&["files", "metrics", "--format", "jsonl"]);
+    let files: Vec<serde_json::Value> =
+        files.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(files.iter().any(|file| file["hidden_count"].as_i64() > Some(0)), "{files:?}");
+    let exact = project.root().join("metrics.parquet");
+    run(&["sql", "select * from metrics", "-o", exact.to_str().unwrap()]);
+    let reader = parquet::file::reader::SerializedFileReader::try_from(exact.as_path()).unwrap();
+    use parquet::file::reader::FileReader;
+    let written = reader.metadata().file_metadata().num_rows();
+    assert_eq!(run(&["sql", "select count(*) from metrics"]), format!("count(*)\n{written}\n"));
 }

@@ -40,6 +40,40 @@ pub struct Row<'l> {
     pub is_telling: bool,
     /// Whether it makes sense only after rows that tell a step.
     pub needs_step: bool,
+    /// What else the line says of its place.
+    pub place: Place,
+}
+
+/// What a line says of its place beside its fields.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Whether it tells a place or a split only: that of the lines below it.
+    pub is_header: bool,
+    /// Whether its names tell no split, and nothing but its form says that it is a row.
+    pub is_bare: bool,
+    /// Whether a number at the start of the line tells the step.
+    pub is_leading: bool,
+    /// Whether the line holds no row, but speaks of another step: `best iteration is:`.
+    pub is_aside: bool,
+    /// The split that its metrics are of.
+    pub split: Option<&'static str>,
+    /// The epochs that the run means to make.
+    pub epochs: Option<i64>,
+    /// A count of so many.
+    pub count: Option<Count>,
+}
+
+/// How far a loop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Count {
+    /// The field that holds it.
+    pub field: &'static str,
+    /// Done so far.
+    pub done: i64,
+    /// Of so many.
+    pub total: i64,
+    /// Whether it counts batches of an epoch, by its name or form; else it may count the whole run.
+    pub is_inner: bool,
 }
 
 impl<'l> Row<'l> {

@@ -1,6 +1,7 @@
 //! What training scripts print: logs of text whose lines tell a step and metrics in one of many
 //! dialects. Every line goes to the console, those of metrics become points as well.
 
+mod bar;
 pub mod custom;
 mod dialect;
 mod fairseq;
@@ -10,10 +11,13 @@ mod json;
 mod llmc;
 mod megatron;
 mod mm;
+mod names;
 mod nanogpt;
+mod position;
 mod scan;
 mod sniff;
 mod torchtune;
+mod value;
 
 use super::find::ranks;
 use super::parse::json::{Fields, Json};
@@ -26,6 +30,7 @@ use crate::error::UserError;
 use crate::records::{ConsoleLine, RunFacts};
 use custom::Pattern;
 use dialect::Row;
+use position::Position;
 use serde::{Deserialize, Serialize};
 
 /// Stands between the prefix and the patterns in the role of an input.
@@ -49,8 +54,7 @@ pub static PLAIN: Console = Console { patterns: Vec::new(), fingerprint: String:
 #[serde(default)]
 struct State {
     rows: String,
-    /// Whether a row told a step.
-    has_step: bool,
+    position: Position,
     /// The process whose metrics bear their own names.
     rank: Option<u32>,
     planned_steps: Option<i64>,
@@ -141,8 +145,9 @@ impl TakeLine for Reader<'_> {
         }
         let message = prefix::split(&line);
         sink.console(ConsoleLine { time: message.time, stream: None, text: line.to_string() });
+        self.state.position.pass_line();
         let row = self.console.row(&line, &message);
-        match row.filter(|row| self.state.has_step || !row.needs_step) {
+        match row.and_then(|mut row| self.state.position.settle(&mut row).then_some(row)) {
             Some(row) => self.metrics(row, &message, sink),
             None => Ok(()),
         }
@@ -160,7 +165,6 @@ impl Reader<'_> {
         message: &Message<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), String> {
-        self.state.has_step |= !row.needs_step;
         if row.planned_steps.is_some() && row.planned_steps != self.state.planned_steps {
             self.state.planned_steps = row.planned_steps;
             sink.facts(RunFacts { planned_steps: row.planned_steps, ..RunFacts::default() });

@@ -1,6 +1,7 @@
 //! Whether a text is the printed log of a training.
 
 use super::Console;
+use super::position::Position;
 use crate::sources::find::judge::{self, Shape};
 use crate::sources::find::ranks;
 use crate::sources::parse::json::Fields;
@@ -97,10 +98,15 @@ pub fn sniff(console: &Console, path: &str, head: &[u8]) -> Verdict {
         // Often one rank alone logs; what the others printed belongs to the run.
         _ if !lines.is_empty() && ranks::is_ranked(path) => Verdict::Log { marks: ranks::SILENT.to_string() },
         Some(verdict) => verdict,
-        None if head.len() >= WIDE_HEAD_BYTES => judge::other("no rows of metrics in its first part"),
-        None if may_become(path, &text) => Verdict::TooEarly,
+        None if head.len() >= WIDE_HEAD_BYTES => judge::other("no rows of metrics in its first 256 KB"),
+        None if may_become(path, &text) || is_cut_short(path, head) => Verdict::TooEarly,
         None => judge::other("no rows of metrics"),
     }
+}
+
+/// Whether more of the file must be seen: in a log, what is printed before the first row may be long.
+fn is_cut_short(path: &str, head: &[u8]) -> bool {
+    head.len() == HEAD_BYTES && !judge::has_extension(path, &["txt"])
 }
 
 /// Whether metrics may still come: a long preamble (settings, the environment) is common.
@@ -127,10 +133,14 @@ impl<'l> Sample<'l> {
     fn of(console: &Console, lines: &'l [String]) -> Self {
         let mut sample = Sample::default();
         let (mut run, mut gap) = (0, 0);
+        let mut position = Position::default();
         for line in lines {
             let message = prefix::split(line);
             sample.by_pattern |= console.patterns.iter().any(|pattern| pattern.read(line).is_some());
-            let Some(row) = console.row(line, &message).filter(|row| !row.needs_step) else {
+            position.pass_line();
+            let row = console.row(line, &message);
+            let placed = row.and_then(|mut row| position.settle(&mut row).then_some(row));
+            let Some(row) = placed.filter(|row| !row.needs_step) else {
                 gap += 1;
                 continue;
             };

@@ -6,6 +6,8 @@ use crate::sources::parse::json::{Json, parse};
 use crate::sources::testing::{Memory, assert_metrics, assert_survives, file, read_whole, samples};
 use serde_json::Value;
 
+mod logs;
+
 fn read(text: &str) -> Memory {
     read_whole(&PLAIN, ("train.log", ""), text.as_bytes())
 }

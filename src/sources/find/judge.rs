@@ -184,7 +184,7 @@ impl Survey {
                     self.steps(key).add(group, axis::step_of(value).map(|step| step as f64), value)
                 }
                 Role::Epoch => self.steps(key).add(group, axis::epoch_of(value), value),
-                Role::Run(_) => {}
+                Role::Run(_) | Role::Logger => {}
                 // Some repeat it in every row.
                 Role::Config if matches!(value, Json::Object(_)) => {}
                 Role::Time(_) if !matches!(value, Json::Object(_) | Json::Array(_)) => {}
@@ -234,7 +234,10 @@ impl Survey {
         let is_track = has("lat") && (has("lon") || has("lng")) || has("latitude") && has("longitude");
         let prices = ["open", "high", "low", "close", "volume"].iter().filter(|key| has(key)).count();
         let is_core = self.has_core_word();
+        let is_sample = has("prompt") && (has("completion") || has("response"));
         match () {
+            () if has("action") && has("reward") && has("done") => Some("a trajectory"),
+            () if is_sample => Some("samples of a data set"),
             () if text > 2000 || (text > 200 && !is_core) => Some("rows of text"),
             () if is_core => None,
             () if self.list_items / self.records > 16 => Some("rows of lists"),
@@ -268,7 +271,9 @@ impl Survey {
             Shape::Objects => self.has_core_word() || (self.axes.is_empty() && self.has_training_word()),
             Shape::Table => self.has_core_word() && !self.numbers.keys().any(|key| is_data(key)),
         };
+        let is_result = shape == Shape::Table && self.keys.contains_key("trial");
         match () {
+            () if is_result => other("a table of results"),
             () if !is_numeric || !is_training => other("no axis: neither a step nor an epoch"),
             () if self.records < 2 => Verdict::TooEarly,
             () => Verdict::Log { marks: String::new() },
@@ -407,6 +412,9 @@ mod tests {
             ("iris.csv", "sepal_length,sepal_width,species\n", "5.1,3.5,setosa"),
             ("cancer.csv", "mean radius,radius error,target\n", "5.1,3.5,1"),
             ("steps.csv", "date,steps,calories\n", "2026-01-01,40#,2000"),
+            ("play.csv", "episode,step,obs0,action,reward,done\n", "0,#,0.5,1,1.0,0"),
+            ("prm.jsonl", "", r##"{"step": #, "prompt": "x", "completion": "y", "loss": 0.5, "reward": 1}"##),
+            ("trials.csv", "trial,lr,val_loss\n", "#,0.1,0.5"),
             ("fraud.csv", "step,type,amount,isFraud\n", "#,PAYMENT,9839.64,0"),
             ("bench.csv", "name,iter,time_ns\n", "sort,#,120.5"),
             ("bench2.csv", "batch,seq_len,latency_ms,throughput\n", "#,512,1.5,300"),
@@ -452,6 +460,8 @@ mod tests {
             ),
             ("a.jsonl", "{\"config\": {\"lr\": 0.1}}\n", r##"{"step": #, "speed": 1.5}"##),
             ("a.csv", "step,value\n", "#,1.5"),
+            ("run-train_loss.csv", "Wall time,Step,Value\n", "1795080000.#,#,2.5"),
+            ("a.log", "", r##"{"lineno": 4, "process": 12, "step": #, "loss": 1.5}"##),
             ("a.csv", "epoch;train_loss;valid_loss\n", "#;1.5;2"),
             ("summary.csv", "epoch,train_loss,eval_top1\n", "#,1.5,2"),
             ("progress.csv", "time/total_timesteps,rollout/ep_rew_mean\n", "#,1.5"),

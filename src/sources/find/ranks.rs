@@ -176,6 +176,9 @@ impl Sink for Prefixed<'_> {
     fn restart(&mut self) {
         self.inner.restart();
     }
+    fn begin_anew(&mut self) {
+        self.inner.begin_anew();
+    }
     fn rewind(&mut self, from_step: i64) {
         self.inner.rewind(from_step);
     }

@@ -4,6 +4,7 @@
 
 use crate::records::ConfigValue;
 use crate::sources::parse::json::{Json, flatten, parse};
+use crate::sources::parse::python::literal;
 use crate::sources::parse::words::{join, split};
 use crate::sources::parse::yaml::{self, integer};
 use crate::sources::{InputKind, RunInput, RunLogs};
@@ -16,11 +17,21 @@ pub const ROLE: &str = "config";
 
 /// Stem and extensions of configuration files; where keys repeat, later ones win.
 const NAMES: &[(&str, &[&str])] = &[
+    ("settings", &["yaml", "yml"]),
+    ("options", &["json", "yaml", "yml"]),
+    ("opts", &["yaml", "yml"]),
+    ("flags", &["json"]),
+    ("conf", &["yaml", "yml"]),
+    ("cfg", &["yaml", "yml"]),
+    ("torchtune_config", &["yaml"]),
+    ("train_config", &["json", "yaml", "yml"]),
+    ("training_args", &["json", "yaml", "yml"]),
     ("config", &["json", "yaml", "yml", "toml"]),
     ("params", &["json", "yaml", "yml"]),
     ("opt", &["yaml", "yml"]),
-    ("args", &["yaml", "yml", "json"]),
+    ("args", &["txt", "yaml", "yml", "json"]),
     ("hyperparameters", &["json", "yaml", "yml", "toml"]),
+    ("hyperparams", &["json", "yaml", "yml"]),
     ("hyp", &["yaml", "yml"]),
     ("hparams", &["yaml", "yml", "json"]),
 ];
@@ -42,6 +53,9 @@ const CHECKPOINT: &str = "checkpoint-";
 
 /// Configuration larger than this is something else.
 pub const MAX_BYTES: usize = 4 << 20;
+
+/// How argparse prints what it read.
+const NAMESPACE: &str = "Namespace(";
 
 /// Nesting beyond this is refused.
 const MAX_DEPTH: usize = 100;
@@ -135,6 +149,13 @@ pub fn read_config(path: &str, bytes: &[u8]) -> anyhow::Result<Vec<(String, Conf
             Err(fault) => bail!("no JSON: {fault:?}"),
         },
         "toml" => take("", &toml_value(&toml::Value::Table(text.parse().context("no TOML")?), 0)),
+        "txt" if text.trim_start().starts_with(NAMESPACE) => {
+            let call = text.replace(NAMESPACE, "dict(");
+            match literal(call.trim()) {
+                Some((value @ Json::Object(_), _)) => take("", &value),
+                _ => bail!("no Namespace of argparse"),
+            }
+        }
         _ => match (yaml::parse(&text)?, is_of_hydra(path)) {
             (list @ Json::Array(_), true) => take("hydra.overrides", &list),
             (value @ Json::Object(_), _) => take("", &value),
@@ -185,6 +206,20 @@ mod tests {
     use super::*;
     use crate::sources::find::judge;
     use proptest::prelude::*;
+
+    #[test]
+    fn arguments_as_argparse_prints_them() {
+        let printed =
+            texts("exp/args.txt", "Namespace(lr=0.1, name='a', sub=Namespace(dim=8), resume=None)\n");
+        assert_eq!(printed[0], ("lr".to_string(), "0.1".to_string(), Some(0.1)));
+        assert!(printed.iter().any(|(key, ..)| key == "sub.dim"), "{printed:?}");
+        assert_eq!(texts("args.txt", "lr: 0.1\nbs: 8\n")[1], ("bs".to_string(), "8".to_string(), Some(8.0)));
+        for path in
+            ["a/cfg.yaml", "conf.yaml", "hyperparams.json", "a/training_args.json", "torchtune_config.yaml"]
+        {
+            assert!(is_config(path), "{path}");
+        }
+    }
 
     fn texts(path: &str, text: &str) -> Vec<(String, String, Option<f64>)> {
         let values = read_config(path, text.as_bytes()).unwrap();

@@ -35,9 +35,23 @@ const EPOCH_KEYS: &[&str] = &["epoch", "epochs", "ep", "current_epoch", "train/e
 
 /// Keys of wall clocks. Elapsed times are metrics: milliseconds of a day look like a clock.
 const TIME_KEYS: &[&str] =
-    &["_timestamp", "timestamp", "time", "ts", "created_at", "datetime", "date", "wall_time"];
+    &["_timestamp", "timestamp", "time", "ts", "created_at", "datetime", "date", "wall_time", "wall time"];
 
 const KIND_KEYS: &[&str] = &["mode", "split", "phase", "stage", "type", "event", "kind", "msg"];
+
+/// What a logger of Python says of the place where a row was written.
+const LOGGER_KEYS: &[&str] = &[
+    "lineno",
+    "line",
+    "levelno",
+    "pid",
+    "process",
+    "process_id",
+    "thread",
+    "thread_id",
+    "msecs",
+    "relativecreated",
+];
 
 const RUN_KEYS: &[&str] = &["run_id", "run", "run_name", "trial_id", "experiment", "exp_name"];
 
@@ -76,6 +90,8 @@ pub enum Role {
     Config,
     /// Says how many steps are meant to be made.
     Plan,
+    /// Says where in the program the row was written.
+    Logger,
     /// Nothing special.
     Metric,
 }
@@ -98,6 +114,7 @@ pub fn role_of(key: &str) -> Role {
         () if place(KIND_KEYS).is_some() => Role::Kind,
         () if place(CONFIG_KEYS).is_some() => Role::Config,
         () if place(PLAN_KEYS).is_some() => Role::Plan,
+        () if place(LOGGER_KEYS).is_some() => Role::Logger,
         () => Role::Metric,
     }
 }

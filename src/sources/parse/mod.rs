@@ -12,6 +12,7 @@ pub mod prefix;
 pub mod python;
 pub mod rows;
 pub mod sqlite;
+mod stamp;
 pub(super) mod terminal;
 pub(super) mod window;
 pub(super) mod wire;

@@ -1,7 +1,6 @@
 //! What stands before the message of a printed line: the time, the rank, the logger and its level.
 
-use super::axis;
-use super::json::Json;
+use super::stamp::{self, stamp};
 use crate::records::TimeMs;
 
 /// Prefixes beyond this many are part of the message.
@@ -9,6 +8,9 @@ const MAX_PREFIXES: usize = 6;
 
 /// The name of a logger and its level end within so many bytes.
 const MAX_LOGGER_BYTES: usize = 80;
+
+/// What parts the time from the message.
+const BETWEEN: [char; 5] = [' ', ':', '-', '|', '\t'];
 
 const LEVELS: &[&str] = &["DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL"];
 
@@ -28,11 +30,15 @@ pub fn split(line: &str) -> Message<'_> {
     let mut message = Message { text: line.trim(), ..Message::default() };
     for turn in 0..MAX_PREFIXES {
         let text = message.text;
-        if let Some((time, rest)) = time(text).filter(|_| message.time.is_none()) {
-            (message.time, message.text) = (Some(time), rest);
+        if let Some((time, rest)) = stamp(text).filter(|_| message.time.is_none()) {
+            (message.time, message.text) = (time, rest.trim_start_matches(BETWEEN));
         } else if let Some((rank, rest)) = rank(text, turn == 0).filter(|_| message.rank.is_none()) {
             (message.rank, message.text) = (Some(rank), rest);
-        } else if let Some(rest) = process(text).or_else(|| glog(text)).or_else(|| level(text)) {
+        } else if let Some(rest) = process(text).or_else(|| tag(text)) {
+            message.text = rest;
+        } else if let Some((time, rest)) = glog(text).or_else(|| level(text)) {
+            (message.time, message.text) = (message.time.or(time), rest);
+        } else if let Some(rest) = code(text) {
             message.text = rest;
         } else {
             break;
@@ -40,38 +46,6 @@ pub fn split(line: &str) -> Message<'_> {
         message.text = message.text.trim_start();
     }
     message
-}
-
-/// `2024-01-02 03:04:05,678`, with `/` or `T`, with a zone, in brackets.
-fn time(text: &str) -> Option<(TimeMs, &str)> {
-    let is_bracketed = text.starts_with('[');
-    let inner = text.strip_prefix('[').unwrap_or(text);
-    let at = |from: usize, shape: &str| {
-        let bytes = inner.as_bytes().get(from..from + shape.len())?;
-        let fits = |(byte, shape): (&u8, u8)| match shape {
-            b'0' => byte.is_ascii_digit(),
-            b'-' => b"-/".contains(byte),
-            b'T' => b" T".contains(byte),
-            shape => *byte == shape,
-        };
-        bytes.iter().zip(shape.bytes()).all(fits).then_some(from + shape.len())
-    };
-    let mut end = at(0, "0000-00-00T00:00:00")?;
-    let digits = |from: usize| inner.bytes().skip(from).take_while(u8::is_ascii_digit).count();
-    if inner.get(end..).is_some_and(|rest| rest.starts_with(['.', ','])) && digits(end + 1) > 0 {
-        end += 1 + digits(end + 1);
-    }
-    let zone =
-        at(end, "Z").or_else(|| sign(inner, end).and_then(|from| at(from, "00:00").or(at(from, "0000"))));
-    end = zone.unwrap_or(end);
-    let time = axis::time_of(&Json::String(inner.get(..end)?.into()))?;
-    let rest = inner.get(end..)?;
-    let rest = if is_bracketed { rest.strip_prefix(']')? } else { rest };
-    Some((time, rest.trim_start_matches([' ', ':', '-', '|', '\t'])))
-}
-
-fn sign(text: &str, at: usize) -> Option<usize> {
-    text.get(at..)?.starts_with(['+', '-']).then_some(at + 1)
 }
 
 /// `[rank0]:`, `[default0]:`, and at the start of the line `0: ` as launchers write it.
@@ -93,19 +67,57 @@ fn process(text: &str) -> Option<&str> {
     inner.contains("pid=").then_some(rest)
 }
 
-/// `I1120 18:13:17.123456 140 train.py:100] `.
-fn glog(text: &str) -> Option<&str> {
-    let bytes = text.as_bytes();
-    let is_level = bytes.first().is_some_and(|c| b"IWEF".contains(c));
-    let is_date = bytes.get(1..5).is_some_and(|date| date.iter().all(u8::is_ascii_digit));
-    if !is_level || !is_date || bytes.get(5) != Some(&b' ') {
+/// `I1120 18:13:17.123456 140 train.py:100] `, newer ones with a year.
+fn glog(text: &str) -> Option<(Option<TimeMs>, &str)> {
+    let inner = text.strip_prefix(['I', 'W', 'E', 'F'])?;
+    let digits = inner.bytes().take_while(u8::is_ascii_digit).count();
+    if !matches!(digits, 4 | 8) || inner.as_bytes().get(digits) != Some(&b' ') {
         return None;
     }
-    text.split_once("] ").map(|(_, rest)| rest)
+    let time = stamp::bare(inner).and_then(|(time, _)| time);
+    inner.split_once("] ").map(|(_, rest)| (time, rest))
+}
+
+/// `[node1] 2024-01-02 ...`: a word in brackets before the time, and `stdout F ` of containers.
+fn tag(text: &str) -> Option<&str> {
+    if let Some(rest) = text.strip_prefix("stdout ").or_else(|| text.strip_prefix("stderr ")) {
+        return rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P "));
+    }
+    let (_, rest) = text.strip_prefix('[')?.split_once(']')?;
+    let rest = rest.trim_start_matches([' ', ':']);
+    stamp::bare(rest).is_some_and(|(time, _)| time.is_some()).then_some(rest)
+}
+
+/// Where in the code it was printed: `train.py:88] `, `[trainer.py:10:log] `, `__main__:train:41 - `,
+/// `pkg.module:143 >> `.
+fn code(text: &str) -> Option<&str> {
+    let head = text.get(..text.floor_char_boundary(MAX_LOGGER_BYTES))?;
+    let inner = head.strip_prefix('[').unwrap_or(head);
+    let end = inner.find([' ', ']', '\t', '='])?;
+    let (place, start) = (inner.get(..end)?, head.len() - inner.len());
+    let rest = text.get(start + end..)?;
+    let rest = match (start, rest.strip_prefix(']')) {
+        (1, rest) => rest?,
+        (_, Some(rest)) => rest,
+        _ => [" - ", " >> ", " | "].iter().find_map(|mark| rest.strip_prefix(mark))?,
+    };
+    let parts: Vec<&str> = place.split(':').collect();
+    let is_line = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit());
+    let lines = parts.iter().filter(|part| is_line(part)).count();
+    let is_name =
+        |part: &&str| part.starts_with(char::is_alphabetic) || part.starts_with(['_', '/', '.', '<']);
+    let names: Vec<&str> = parts.iter().copied().filter(|part| is_name(part)).collect();
+    let is_code = names.len() > 1
+        || names.first().is_some_and(|name| name.contains(['.', '/']) || start == 1 && is_upper(name));
+    (is_code && lines == 1 && lines + names.len() == parts.len()).then_some(rest)
+}
+
+fn is_upper(name: &str) -> bool {
+    name.bytes().all(|c| c.is_ascii_uppercase())
 }
 
 /// ` - name - INFO - `, `| INFO | `, `[name][INFO] - `, `INFO:root:`, `[INFO|trainer.py:3] `.
-fn level(text: &str) -> Option<&str> {
+fn level(text: &str) -> Option<(Option<TimeMs>, &str)> {
     let head = text.get(..text.floor_char_boundary(MAX_LOGGER_BYTES))?;
     let (start, word) = LEVELS.iter().filter_map(|word| Some((head.find(word)?, *word))).min()?;
     let before = head.get(..start)?;
@@ -120,15 +132,15 @@ fn level(text: &str) -> Option<&str> {
     if rest.starts_with(char::is_alphanumeric) {
         return None;
     }
-    let rest = match rest.strip_prefix('|').and_then(|rest| rest.split_once(']')) {
-        Some((_, rest)) if before.ends_with('[') => rest,
-        _ => rest,
+    let (time, rest) = match rest.strip_prefix('|').and_then(|rest| rest.split_once(']')) {
+        Some((inner, rest)) if before.ends_with('[') => (stamp::bare(inner).and_then(|(time, _)| time), rest),
+        _ => (None, rest),
     };
     let rest = match rest.strip_prefix(':').and_then(|rest| rest.split_once(':')) {
         Some((name, rest)) if !name.contains(char::is_whitespace) && !name.is_empty() => rest,
         _ => rest,
     };
-    Some(rest.trim_start_matches([' ', ':', '-', '|', ']', '\t', '>']))
+    Some((time, rest.trim_start_matches([' ', ':', '-', '|', ']', '\t', '>'])))
 }
 
 #[cfg(test)]
@@ -155,6 +167,32 @@ mod tests {
             ("2024-01-02T04:04:05+01:00 step 3", TIME, None, "step 3"),
             ("I0102 03:04:05.123456 14 train.py:10] step 3", None, None, "step 3"),
             ("(TaskRunner pid=9) step:1 - loss:2", None, None, "step:1 - loss:2"),
+            ("[INFO|2024-01-02 03:04:05] a.b.callbacks:143 >> {'loss': 2}", TIME, None, "{'loss': 2}"),
+            ("01/02/2024 03:04:05 - INFO - __main__ -   epoch 1", TIME, None, "__main__ -   epoch 1"),
+            ("[01/02/24 03:04:05] INFO     Epoch 1", TIME, None, "Epoch 1"),
+            ("[Tue Jan  2 03:04:05 2024] epoch 1", TIME, None, "epoch 1"),
+            ("02.01.2024 03:04:05 epoch 1", TIME, None, "epoch 1"),
+            ("1704164645.000 epoch 1", TIME, None, "epoch 1"),
+            ("[2024-01-02 03:04:05,000 INFO] Step 5", TIME, None, "Step 5"),
+            ("[2024-01-02 03:04:05 swin] (main.py 22): INFO Train: [0/3]", TIME, None, "Train: [0/3]"),
+            ("[rank0]:[titan] 2024-01-02 03:04:05,000 - root - INFO - step: 1", TIME, Some(0), "step: 1"),
+            ("[gpu01:0/1] 2024-01-02 03:04:05,000 (trainer:7) INFO: 1epoch", TIME, None, "1epoch"),
+            ("2024-01-02 03:04:05.000 | INFO     | __main__:train:41 - Epoch 1", TIME, None, "Epoch 1"),
+            ("2024-01-02 03:04:05 | INFO     | x.core.trainer:262 - epoch: 1", TIME, None, "epoch: 1"),
+            ("[2024-01-02 03:04:05,000] [INFO] [timer.py:2:stop] epoch=0", TIME, None, "epoch=0"),
+            ("INFO 2024-01-02 03:04:05,000 train.py:88] step: 1", TIME, None, "step: 1"),
+            ("2024-01-02T03:04:05.000456789Z stdout F epoch 1", TIME, None, "epoch 1"),
+            ("I20240102 03:04:05.000456 12 solver.cpp:218] Iteration 1", TIME, None, "Iteration 1"),
+            ("I0102 03:04:05.123456 14 x.py:48] [100] loss=2", None, None, "[100] loss=2"),
+            ("[01/02 03:04:05 d2.utils.events]:  eta: 0:09:00", None, None, "eta: 0:09:00"),
+            ("[01/02 03:04:05] ppdet.engine INFO: Epoch: [0]", None, None, "Epoch: [0]"),
+            ("00:13:20 | epoch 1", None, None, "epoch 1"),
+            ("Jan  2 03:04:05 epoch 1", None, None, "epoch 1"),
+            ("[   12.50s] epoch 1", None, None, "epoch 1"),
+            ("step:7 - actor/loss:0.5", None, None, "step:7 - actor/loss:0.5"),
+            ("[D loss: 2] [10/20]", None, None, "[D loss: 2] [10/20]"),
+            ("01/05 loss: 3", None, None, "01/05 loss: 3"),
+            ("0:01:02 loss", None, None, "0:01:02 loss"),
             ("2024-13-45 03:04:05 step", None, None, "2024-13-45 03:04:05 step"),
             ("loss is 3 INFO", None, None, "loss is 3 INFO"),
             ("[rank", None, None, "[rank"),

@@ -7,8 +7,14 @@ use std::borrow::Cow;
 /// Nesting beyond this is no literal.
 const MAX_DEPTH: usize = 64;
 
+/// Calls that only wrap a number, by the last part of their name: `np.float64(0.5)`.
+pub const NUMBER_TYPES: &[&str] = &[
+    "tensor", "Tensor", "array", "Array", "float16", "float32", "float64", "bfloat16", "int32", "int64",
+    "float", "Decimal",
+];
+
 /// Reads the literal at the start of `text`: numbers, strings, `True`, `False`, `None`, `nan`,
-/// `inf`, lists, tuples, dictionaries and `dict(key=value)`. Returns it and the bytes it took.
+/// `inf`, lists, tuples, dictionaries, `dict(key=value)` and [wrapped](NUMBER_TYPES) numbers. Returns it and the bytes it took.
 pub fn literal(text: &str) -> Option<(Json<'_>, usize)> {
     let mut reader = Reader { text, at: 0 };
     let value = reader.value(0)?;
@@ -106,8 +112,19 @@ impl<'t> Reader<'t> {
             "None" => Some(Json::Null),
             "dict" if self.peek() == Some('(') => self.pairs(')', '=', depth),
             "" => None,
+            _ if self.peek() == Some('(') => self.wrapped(word, depth),
             _ => parse_number_like(word).map(|number| Json::Number(number, word.as_bytes())),
         }
+    }
+
+    /// `np.float64(0.5)`, `tensor(0.5, device='cuda:0')`.
+    fn wrapped(&mut self, word: &str, depth: usize) -> Option<Json<'t>> {
+        let name = word.rsplit('.').next().filter(|name| NUMBER_TYPES.contains(name))?;
+        self.at += 1;
+        let value = self.value(depth + 1)?;
+        let close = self.rest().find(')').filter(|_| !name.is_empty())?;
+        self.at += close + 1;
+        matches!(value, Json::Number(..)).then_some(value)
     }
 
     /// Adjacent strings are one.
@@ -228,6 +245,7 @@ mod tests {
             ("dict(type='SGD', lr=0.02, betas=(0.9, 0.99,), sub=dict())", {
                 r#"{"type":"SGD","lr":0.02,"betas":[0.9,0.99],"sub":{}}"#
             }),
+            ("{'loss': np.float64(0.5), 'acc': tensor(1, device='cuda:0')}", r#"{"loss":0.5,"acc":1}"#),
             (r#"['it\'s', "a" 'b', -1e-3]"#, r#"["it's","ab",-0.001]"#),
         ] {
             let (value, used) = literal(text).unwrap();
@@ -238,7 +256,7 @@ mod tests {
             };
             assert_eq!((show(&value), used), (show(&wanted), text.len()), "{text}");
         }
-        for text in ["", "{", "{'a'", "f(x)", "[1 2]", "'abc", "{'a': x}", "dict(a"] {
+        for text in ["", "{", "{'a'", "f(x)", "f(1)", "tensor(1", "[1 2]", "'abc", "{'a': x}", "dict(a"] {
             assert!(literal(text).is_none(), "{text}");
         }
     }

@@ -83,7 +83,24 @@ struct Track {
     texts: Vec<u64>,
     /// Axis told last for each key.
     axes: Vec<Axis>,
+    /// Where the run began.
+    first: Option<First>,
+    /// Whether a start began when the training was well on its way: it may be another training.
+    may_be_anew: bool,
+    /// Step at which another training seems to begin, until it goes on.
+    anew: Option<i64>,
 }
+
+/// The first row of a run.
+#[derive(Serialize, Deserialize, Clone)]
+struct First {
+    step: i64,
+    /// Slots of its metrics.
+    slots: Vec<usize>,
+}
+
+/// Metrics that are remembered of the first row.
+const MAX_FIRST: usize = 16;
 
 struct Slot {
     key: String,
@@ -109,7 +126,7 @@ impl Place<'_> {
     /// Whether the field `at` of a row tells its place, and so is no value of its own.
     fn holds(&self, role: Role, at: usize, value: &Json<'_>) -> bool {
         match role {
-            Role::Step(_) | Role::Epoch | Role::Kind => true,
+            Role::Step(_) | Role::Epoch | Role::Kind | Role::Logger => true,
             Role::Time(_) => axis::time_of(value).is_some(),
             Role::Run(_) => self.run.is_some_and(|(_, run)| run == at),
             Role::Config => self.config == Some(at),
@@ -190,6 +207,7 @@ impl Tracker {
     pub fn restart(&mut self, sink: &mut dyn Sink) {
         let track = self.track();
         if track.last_step.is_some() && track.steps.iter().any(Option::is_some) {
+            track.may_be_anew = track.is_on_its_way();
             track.restart(None);
             sink.restart();
         }
@@ -290,7 +308,7 @@ impl Tracker {
         let mut place = Place::default();
         for (at, (slot, key, value)) in row.iter().enumerate() {
             match self.slots[*slot].role {
-                Role::Metric | Role::Plan => {}
+                Role::Metric | Role::Plan | Role::Logger => {}
                 Role::Step(rank) => self.note_step(&mut place, rank, at, key, value),
                 Role::Epoch => place.epoch = place.epoch.or(axis::epoch_of(value).map(|epoch| (epoch, at))),
                 Role::Time(rank) => {
@@ -410,6 +428,10 @@ impl Tracker {
         if !self.metrics.is_empty() {
             track.max_step = track.max_step.max(Some(step));
             track.row_count += 1;
+            let slots = self.metrics.iter().map(|(slot, _)| *slot);
+            let slots =
+                || slots.filter(|slot| self.slots[*slot].role != Role::Epoch).take(MAX_FIRST).collect();
+            track.first.get_or_insert_with(|| First { step, slots: slots() });
         }
         for (slot, value) in self.metrics.iter().copied() {
             let key = self.slots[slot].key.as_str();
@@ -518,11 +540,16 @@ impl Tracker {
             track.offsets.push((epoch.unwrap_or(0.0).floor() as i64, track.offset));
             step = raw.saturating_add(track.offset);
         } else if latest.is_some_and(|latest| latest > step) {
+            let first = self.metrics.iter().map(|(slot, _)| *slot);
+            track.may_be_anew = track.is_on_its_way() && track.begins_with(first);
             sink.restart();
             track.restart(epoch);
             step = raw.saturating_add(track.offset);
         }
         track.epoch = epoch.or(track.epoch);
+        if !self.metrics.is_empty() && track.is_anew(step) {
+            sink.begin_anew();
+        }
         step
     }
 }
@@ -543,6 +570,30 @@ impl Track {
     fn forget(&mut self) -> usize {
         (self.texts, self.axes) = (Vec::new(), Vec::new());
         std::mem::take(&mut self.steps).len()
+    }
+
+    /// Whether what the run began with is nearly as far as anything: a part of it that is counted anew each
+    /// time, a validation, is not.
+    fn is_on_its_way(&self) -> bool {
+        let Some(first) = &self.first else { return false };
+        let latest = first.slots.iter().filter_map(|slot| self.steps.get(*slot).copied().flatten()).max();
+        let way = |step: i64| step.saturating_sub(first.step);
+        latest
+            .is_some_and(|latest| way(latest) > 0 && way(latest) >= way(self.max_step.unwrap_or(latest)) / 2)
+    }
+
+    /// Whether a row holds one of the metrics that the run began with.
+    fn begins_with(&self, mut slots: impl Iterator<Item = usize>) -> bool {
+        self.first.as_ref().is_some_and(|first| slots.any(|slot| first.slots.contains(&slot)))
+    }
+
+    /// Whether a training begins anew that began at the first step of the run and goes on now. A single row
+    /// is none: a summary may name the first step.
+    fn is_anew(&mut self, step: i64) -> bool {
+        if std::mem::take(&mut self.may_be_anew) {
+            self.anew = self.first.as_ref().is_some_and(|first| step <= first.step).then_some(step);
+        }
+        self.anew.take_if(|from| step > *from).is_some()
     }
 
     fn changed(&mut self, slot: usize, text: &[u8]) -> bool {

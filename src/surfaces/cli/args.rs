@@ -1,6 +1,6 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
-use super::{best, files, globals, refresh, schema, sql};
+use super::{best, diagnose, files, globals, refresh, schema, sql};
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ Examples:
   runq history @latest -k loss,val_loss
   runq sql \"select key, min(finite(value)) from metrics group by key\"
 
-Exit codes: 0 done, 1 failed or not found, 2 wrong use, 130 interrupted";
+Exit codes: 0 done, 1 failed or not found, 2 wrong use, 3 a --fail-on condition held, 130 interrupted";
 
 /// The whole command line. Of queries that share a name the first counts.
 pub fn command(queries: &[Canned]) -> Command {
@@ -38,6 +38,7 @@ pub fn command(queries: &[Canned]) -> Command {
         .subcommand_required(false)
         .args(globals::declarations());
     let own = [schema::command(), sql::command(), refresh::command(), files::command(), latest()];
+    let own: Vec<Command> = own.into_iter().chain(diagnose::commands()).collect();
     let mut taken: Vec<String> = own.iter().map(|command| command.get_name().to_owned()).collect();
     taken.push("help".to_owned());
     for query in queries {
@@ -92,7 +93,7 @@ fn argument(param: &Param) -> Arg {
         ParamType::Integer if param.short == Some('n') => arg.value_parser(value_parser!(i64).range(1..)),
         ParamType::Integer => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
         ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
-        ParamType::Text | ParamType::Run | ParamType::Metric => arg,
+        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => arg,
     }
 }
 
@@ -125,7 +126,7 @@ fn value(param: &Param, matches: &ArgMatches) -> Option<ParamValue> {
         ParamType::Flag => matches.get_flag(name).then_some(ParamValue::Flag(true)),
         ParamType::Integer => matches.get_one(name).copied().map(ParamValue::Integer),
         ParamType::Number => matches.get_one(name).copied().map(ParamValue::Number),
-        ParamType::Text | ParamType::Run | ParamType::Metric => {
+        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
             matches.get_one(name).cloned().map(ParamValue::Text)
         }
     }

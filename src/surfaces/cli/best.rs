@@ -10,6 +10,7 @@ use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
 use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Id of the switch that prints the words.
@@ -38,7 +39,7 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
         return canned::show_sql(session, "best", &values).await;
     }
     if let Some(metric) = text(&values, "metric") {
-        let metric = session.workspace.resolve_metric(metric).await?;
+        let metric = session.workspace.resolve_form(metric).await?;
         values.insert("metric".to_owned(), ParamValue::Text(metric));
     }
     let field = Field::of(session, &values).await?;
@@ -62,27 +63,39 @@ fn print_ids(session: &Session, rows: &RecordBatch) -> Result<()> {
 #[derive(Debug, Default)]
 struct Field {
     metric: String,
+    /// Spellings of it, and in how many runs.
+    spellings: BTreeMap<String, u64>,
     /// What steps mean; one for metrics of one kind.
     axes: Vec<String>,
     has_goal: bool,
     run_count: u64,
     finite_run_count: u64,
+    /// Runs with several spellings of it, and not its name.
+    unclear_run_count: u64,
 }
 
 impl Field {
     async fn of(session: &Session, values: &Values) -> Result<Field> {
         let metric = text(values, "metric").unwrap_or_default();
-        let mut filter = Values::from([("key".to_owned(), ParamValue::Text(metric.to_owned()))]);
-        filter.extend(values.get("project").map(|project| ("project".to_owned(), project.clone())));
-        let rows = output::collect(session.workspace.canned("keys", &filter).await?).await?;
+        let answer = session.workspace.spellings(metric, text(values, "project")).await?;
+        let rows = output::collect(answer).await?;
         let mut field = Field { metric: metric.to_owned(), has_goal: true, ..Field::default() };
         let column = |name| output::texts(&rows, name);
         let (axes, goals) = (column("axis")?, column("goal")?);
         let (runs, finite) = (column("run_count")?, column("finite_run_count")?);
-        for (((axis, goal), runs), finite) in axes.into_iter().zip(goals).zip(runs).zip(finite) {
-            field.axes.push(axis);
+        let keys = column("key")?.into_iter();
+        for ((((key, axis), goal), runs), finite) in keys.zip(axes).zip(goals).zip(runs).zip(finite) {
+            let runs = runs.parse::<u64>().unwrap_or(0);
+            if key.is_empty() && axis.is_empty() {
+                field.unclear_run_count = runs;
+                continue;
+            }
+            if !field.axes.contains(&axis) {
+                field.axes.push(axis);
+            }
             field.has_goal &= !goal.is_empty();
-            field.run_count += runs.parse::<u64>().unwrap_or(0);
+            *field.spellings.entry(key).or_default() += runs;
+            field.run_count += runs;
             field.finite_run_count += finite.parse::<u64>().unwrap_or(0);
         }
         Ok(field)
@@ -101,6 +114,9 @@ impl Field {
 
     fn check_not_empty(&self, values: &Values) -> Result<()> {
         let message = match (self.run_count, self.finite_run_count, text(values, "project")) {
+            (0, ..) if self.unclear_run_count > 0 => {
+                format!("more than one metric of each run is written like \"{}\"", self.metric)
+            }
             (0, _, Some(project)) => format!("no run of project \"{project}\" logged \"{}\"", self.metric),
             (0, _, None) => format!("no run logged \"{}\"", self.metric),
             (_, 0, _) => format!("no run has a finite value of \"{}\"", self.metric),
@@ -109,18 +125,33 @@ impl Field {
         Err(UserError::failed(message).into())
     }
 
+    /// Which other names were taken, and in how many runs.
+    fn other_spellings(&self) -> Option<String> {
+        let others = self.spellings.iter().filter(|(key, _)| **key != self.metric);
+        let named: Vec<String> =
+            others.map(|(key, runs)| format!("\"{key}\" in {}", of_runs(*runs))).collect();
+        (!named.is_empty()).then(|| format!("\"{}\" is {}", self.metric, named.join(", ")))
+    }
+
     fn notes(&self) -> Vec<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.other_spellings().into_iter().collect();
         let left_out = self.run_count - self.finite_run_count.min(self.run_count);
         if left_out > 0 {
-            let runs = if left_out == 1 { "run" } else { "runs" };
-            notes.push(format!("{left_out} {runs} left out: no finite value of {}", self.metric));
+            notes.push(format!("{} left out: no finite value of {}", of_runs(left_out), self.metric));
+        }
+        if self.unclear_run_count > 0 {
+            let runs = of_runs(self.unclear_run_count);
+            notes.push(format!("{runs} left out: more than one metric is written like {}", self.metric));
         }
         if self.axes.len() > 1 {
             notes.push(format!("steps mean {} (column axis)", self.axes.join(" in some runs and ")));
         }
         notes
     }
+}
+
+fn of_runs(count: u64) -> String {
+    format!("{count} {}", if count == 1 { "run" } else { "runs" })
 }
 
 fn text<'a>(values: &'a Values, name: &str) -> Option<&'a str> {
@@ -148,7 +179,16 @@ mod tests {
     use super::*;
 
     fn field(run_count: u64, finite_run_count: u64, has_goal: bool) -> Field {
-        Field { metric: "m".to_owned(), axes: vec!["step".to_owned()], has_goal, run_count, finite_run_count }
+        let (metric, axes) = ("m".to_owned(), vec!["step".to_owned()]);
+        Field {
+            metric,
+            spellings: BTreeMap::new(),
+            axes,
+            has_goal,
+            run_count,
+            finite_run_count,
+            unclear_run_count: 0,
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(super) mod args;
 mod best;
 mod canned;
+mod diagnose;
 mod files;
 pub(super) mod globals;
 mod history;
@@ -201,6 +202,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
         "schema" => schema::run(session, matches).await,
         "files" => files::run(session, matches).await,
         "latest" => show::latest(session).await,
+        name if diagnose::is_one(name) => diagnose::run(session, name, matches).await,
         name => canned_command(session, find(session, name)?, matches).await,
     }
 }

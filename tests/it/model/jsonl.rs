@@ -366,6 +366,23 @@ struct Track {
     /// Last step of each metric since the last start.
     steps: HashMap<String, i64>,
     texts: HashMap<String, &'static str>,
+    /// Step and metrics of the first row.
+    first: Option<(i64, Vec<String>)>,
+    /// Largest step since the last start.
+    max_step: Option<i64>,
+    /// Step at which another training seems to begin.
+    anew: Option<i64>,
+}
+
+impl Track {
+    /// Whether a start may be another training: it begins with what the run began with, which had come at
+    /// least half as far as anything else.
+    fn may_be_anew(&self, points: &[(String, f64)]) -> bool {
+        let Some((first, keys)) = &self.first else { return false };
+        let Some(latest) = keys.iter().filter_map(|key| self.steps.get(key)).max() else { return false };
+        let half = (self.max_step.unwrap() - first) / 2;
+        points.iter().any(|(key, _)| keys.contains(key)) && *latest > *first && latest - first >= half
+    }
 }
 
 impl Log {
@@ -424,6 +441,7 @@ impl Log {
             facts,
             inputs: [self.path.clone()].into(),
             modified_ms,
+            console_files: vec![self.path.clone(); run.console.len()],
             ..run
         }
     }
@@ -446,10 +464,22 @@ impl Log {
         if told.is_some()
             && points.iter().any(|(key, _)| track.steps.get(key).is_some_and(|last| *last > step))
         {
+            if track.may_be_anew(&points) {
+                track.anew = track.first.as_ref().is_some_and(|(first, _)| step <= *first).then_some(step);
+            }
+            track.max_step = None;
             track.run.segments = track.run.segments.max(1) + 1;
             track.steps.clear();
             track.run.end = None;
             track.run.facts.remove("state_detail");
+        } else if told.is_some() && !points.is_empty() && track.anew.is_some_and(|from| step > from) {
+            track.anew = None;
+            track.run.rewinds.push((track.run.segments - 1, i64::MIN, i64::MIN));
+        }
+        if !points.is_empty() {
+            track.max_step = track.max_step.max(Some(step));
+            let keys = || points.iter().map(|(key, _)| key.clone()).filter(|key| key != "epoch").collect();
+            track.first.get_or_insert_with(|| (step, keys()));
         }
         track.run.segments = track.run.segments.max(1);
         track.last_step = Some(step);

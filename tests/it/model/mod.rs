@@ -62,6 +62,8 @@ pub struct Run {
     pub rewinds: Vec<(i32, i64, i64)>,
     pub texts: Vec<(String, Option<i64>, Option<i64>, String)>,
     pub console: Vec<(Option<i64>, Option<&'static str>, String)>,
+    /// The file of each line.
+    pub console_files: Vec<String>,
     pub alerts: Vec<Row>,
     pub config: BTreeMap<String, (String, Option<f64>)>,
     pub goals: BTreeMap<String, &'static str>,
@@ -371,9 +373,10 @@ fn text_rows(run: &Run) -> Vec<Row> {
 
 fn console_rows(run: &Run) -> Vec<Row> {
     let show = |(line, (at, stream, text)): (usize, &(Option<i64>, Option<&str>, String))| {
-        row(
-            json!({"run_id": run.label(), "line": line + 1, "time": time(*at), "stream": stream, "text": text}),
-        )
+        let file = &run.console_files[line];
+        let number = run.console_files[..=line].iter().filter(|other| *other == file).count();
+        row(json!({"run_id": run.label(), "line": number, "time": time(*at), "stream": stream, "text": text,
+            "file": file}))
     };
     run.console.iter().enumerate().map(show).collect()
 }

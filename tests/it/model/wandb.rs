@@ -376,6 +376,7 @@ impl Log {
         for entry in &start.entries[..said] {
             self.entry(run, &mut now, entry);
         }
+        run.console_files.resize(run.console.len(), self.path(start));
     }
 
     fn entry(&self, run: &mut Run, now: &mut Now, entry: &Entry) {

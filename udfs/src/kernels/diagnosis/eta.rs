@@ -79,7 +79,7 @@ impl Pace {
         let spacing = super::robust::median(&all.iter().map(|(seconds, ..)| *seconds).collect::<Vec<_>>());
         let is_down =
             |(seconds, _, is_resumed): &&(f64, f64, bool)| *is_resumed && *seconds > DOWNTIME * spacing;
-        let downtime_s = all.iter().filter(is_down).map(|(seconds, ..)| seconds).sum();
+        let downtime_s = all.iter().filter(is_down).fold(0.0, |sum, (seconds, ..)| sum + seconds);
         let up = all.iter().filter(|gap| !is_down(gap) && gap.1 > 0.0 && gap.0 >= 0.0);
         let taken: Vec<(f64, f64)> = up.map(|(seconds, steps, _)| (*seconds, *steps)).collect();
         (!taken.is_empty()).then_some(Self { taken, downtime_s })

@@ -76,6 +76,11 @@ struct Block {
 }
 
 impl Forecast {
+    /// Of a curve that was forecast upside down.
+    pub fn negated(self) -> Self {
+        Self { point: -self.point, low: -self.high, high: -self.low, stay: -self.stay }
+    }
+
     /// Of a curve that comes down and is to end at `planned_steps`. None of few rows, or where nothing
     /// is left to forecast.
     pub fn of(curve: &Outline, planned_steps: i64) -> Option<Self> {

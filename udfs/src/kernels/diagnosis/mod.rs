@@ -7,6 +7,7 @@
 mod advice;
 mod divergence;
 mod eta;
+mod explain;
 mod finding;
 mod forecast;
 mod gradient;
@@ -23,6 +24,7 @@ pub mod robust;
 mod rolling;
 mod run;
 mod schedule;
+pub mod text;
 mod throughput;
 mod trace;
 mod trend;

@@ -24,8 +24,8 @@ pub fn overfitting(validation: &Outline, training: &[&Outline], limits: &Overfit
     let is_turned = (points - 1 - best_at) as f64 >= limits.points
         && rise > enough
         && mann_kendall(since) >= limits.trend;
-    let span = (validation.steps[best_at], validation.steps[points - 1]);
-    if !is_turned || training.iter().any(|loss| rises(loss, span, limits)) {
+    let turned = training.iter().any(|loss| rises(loss, validation, best_at, limits));
+    if !is_turned || turned {
         return None;
     }
     let is_bad = rise > limits.error_rise * validation.scale(best);
@@ -43,16 +43,27 @@ fn first_lowest(values: &[f64]) -> Option<(usize, f64)> {
     values.iter().copied().enumerate().min_by(|left, right| left.1.total_cmp(&right.1))
 }
 
-/// Whether a training loss rose between two steps.
-fn rises(loss: &Outline, (from, to): (i64, i64), limits: &Overfitting) -> bool {
+/// Whether a training loss rose since the validation was at its best.
+fn rises(loss: &Outline, validation: &Outline, best_at: usize, limits: &Overfitting) -> bool {
+    let (Some(&first), Some(&last)) = (loss.steps.first(), loss.steps.last()) else { return false };
+    let (from, to) = (validation.steps[best_at], validation.steps[validation.len() - 1]);
+    let place = |step: i64| {
+        if is_alike(last - first, to - validation.steps[0]) {
+            return loss.place(step).unwrap_or(0);
+        }
+        // Steps of validation may be epochs: both curves are of the whole run.
+        let share = (step - validation.steps[0]) as f64 / (to - validation.steps[0]).max(1) as f64;
+        ((loss.len() - 1) as f64 * share) as usize
+    };
     let around = |step: i64| {
-        let place = loss.place(step).unwrap_or(0);
-        let half = loss.share(0.02, 1);
+        let (place, half) = (place(step), loss.share(0.02, 1));
         median(&loss.values[place.saturating_sub(half)..(place + half + 1).min(loss.len())])
     };
-    if loss.is_empty() {
-        return false;
-    }
     let (before, after) = (around(from), around(to));
     after - before > (limits.training_rise * loss.scale(before)).max(loss.noise())
+}
+
+/// Whether two lengths may be in one unit.
+fn is_alike(one: i64, other: i64) -> bool {
+    one <= other.saturating_mul(3) && other <= one.saturating_mul(3)
 }

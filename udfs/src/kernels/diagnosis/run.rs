@@ -29,6 +29,45 @@ pub enum Role {
     Length,
 }
 
+impl Role {
+    /// All roles, those a run is judged by first.
+    pub const ALL: [Self; 11] = [
+        Self::Loss,
+        Self::ValLoss,
+        Self::ValScore,
+        Self::GradNorm,
+        Self::Lr,
+        Self::Throughput,
+        Self::Memory,
+        Self::Reward,
+        Self::Kl,
+        Self::Entropy,
+        Self::Length,
+    ];
+
+    /// Whether only a policy has it.
+    pub fn is_of_policy(self) -> bool {
+        matches!(self, Self::Reward | Self::Kl | Self::Entropy | Self::Length)
+    }
+
+    /// The role as it is written, such as `val_loss`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Loss => "loss",
+            Self::ValLoss => "val_loss",
+            Self::ValScore => "val_score",
+            Self::GradNorm => "grad_norm",
+            Self::Lr => "lr",
+            Self::Throughput => "throughput",
+            Self::Memory => "memory",
+            Self::Reward => "reward",
+            Self::Kl => "kl",
+            Self::Entropy => "entropy",
+            Self::Length => "length",
+        }
+    }
+}
+
 /// A metric: its rows in ascending order of step, each step once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {

@@ -1,0 +1,226 @@
+//! What metrics mean to the diagnosis, by their names over the habits of all trackers.
+
+use super::Goal;
+use super::goal::{goal_of, words};
+use super::names::normal_form;
+use runq_udfs::kernels::diagnosis::Role;
+
+/// Words of losses that say nothing by themselves: parts of a policy's, of two rivals', weights.
+const NO_LOSS: &[&str] = &[
+    "scale",
+    "scaler",
+    "weight",
+    "coef",
+    "coeff",
+    "actor",
+    "critic",
+    "policy",
+    "pg",
+    "vf",
+    "value",
+    "clipfrac",
+    "g",
+    "d",
+    "gen",
+    "disc",
+    "generator",
+    "discriminator",
+    "adv",
+    "adversarial",
+    "entropy",
+    "kl",
+    "td",
+    "q",
+    "alpha",
+];
+/// Words of statistics that are no mean.
+const NO_MEAN: &[&str] =
+    &["std", "var", "min", "max", "margin", "margins", "coef", "coeff", "loss", "penalty", "bonus", "beta"];
+const REWARDS: &[&str] = &["reward", "rewards", "rew", "return", "returns", "score"];
+const SECONDS: &[&str] = &["s", "sec", "second", "seconds", "secs"];
+const SPLITS: &[&str] = &["val", "valid", "validation", "eval", "evaluation", "dev", "test", "testing"];
+
+/// The role of a metric by its name; none where it has none.
+pub fn role_of(key: &str) -> Option<Role> {
+    let words = words(key);
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let any = |list: &[&str]| list.iter().any(|word| has(word));
+    let is_machine = key.starts_with("system/");
+    let is_validation = any(SPLITS);
+    // Of the other processes of a job only the first counts.
+    if words.first().is_some_and(|word| word.starts_with("rank") && word.len() > 4) {
+        return None;
+    }
+    if is_memory(&words) {
+        return Some(Role::Memory);
+    }
+    if is_machine {
+        return None;
+    }
+    if is_lr(&words) {
+        return Some(Role::Lr);
+    }
+    if has("gnorm") || (any(&["grad", "grads", "gradient", "gradients"]) && has("norm")) {
+        return (!is_validation).then_some(Role::GradNorm);
+    }
+    if is_throughput(&words) {
+        return (!is_validation).then_some(Role::Throughput);
+    }
+    policy_role(&words).or_else(|| loss_role(key, &words, is_validation))
+}
+
+fn is_lr(words: &[String]) -> bool {
+    let pair = |pair: &[String]| pair[0] == "learning" && pair[1] == "rate";
+    words.iter().any(|word| word == "lr") || words.windows(2).any(pair)
+}
+
+/// Of an accelerator, or just `memory`.
+fn is_memory(words: &[String]) -> bool {
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let is_device =
+        ["gpu", "cuda", "vram", "device", "hbm", "peak", "allocated", "reserved"].into_iter().any(has);
+    let is_other = ["cpu", "disk", "proc", "host", "access", "clock", "ram", "swap", "free", "available"]
+        .into_iter()
+        .any(has);
+    let is_memory = ["memory", "mem", "vram"].into_iter().any(has);
+    is_memory && !is_other && (is_device || words.len() <= 2)
+}
+
+fn is_throughput(words: &[String]) -> bool {
+    let is_rate = |pair: &[String]| pair[0] == "per" && SECONDS.contains(&pair[1].as_str());
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let is_known = ["throughput", "tps", "fps", "wps", "ups", "mfu"].into_iter().any(has);
+    let is_short = words.last().is_some_and(|last| last == "s")
+        && ["it", "tok", "tokens", "samples", "steps"].into_iter().any(has);
+    words.windows(2).any(is_rate) || is_known || is_short
+}
+
+fn policy_role(words: &[String]) -> Option<Role> {
+    let has = |word: &str| words.iter().any(|other| other == word);
+    let any = |list: &[&str]| list.iter().any(|word| has(word));
+    if any(NO_MEAN) {
+        return None;
+    }
+    if any(&["kl", "approxkl", "kld"]) {
+        return Some(Role::Kl);
+    }
+    if has("entropy") && !has("cross") {
+        return Some(Role::Entropy);
+    }
+    let is_answer =
+        any(&["response", "responses", "completion", "completions", "ep", "episode", "generation"]);
+    if any(&["length", "len", "lengths"]) && is_answer {
+        return Some(Role::Length);
+    }
+    any(&REWARDS[..5]).then_some(Role::Reward)
+}
+
+fn loss_role(key: &str, words: &[String], is_validation: bool) -> Option<Role> {
+    let is_none = NO_LOSS.iter().any(|word| words.iter().any(|other| other == word));
+    match (goal_of(key)?, is_validation) {
+        (Goal::Max, true) => Some(Role::ValScore),
+        (Goal::Min, _) if is_none => None,
+        (Goal::Min, true) => Some(Role::ValLoss),
+        (Goal::Min, false) if words.iter().any(|word| word.starts_with("loss") || word.ends_with("loss")) => {
+            Some(Role::Loss)
+        }
+        _ => None,
+    }
+}
+
+/// How surely a metric is the one of its role: the plainest name first.
+pub fn rank(key: &str) -> (usize, usize) {
+    let plain =
+        ["train/loss", "loss", "train/loss_total", "loss_total", "val/loss", "val/loss_total", "val/acc"];
+    let form = normal_form(key);
+    let place = plain.iter().position(|name| *name == form).unwrap_or(plain.len());
+    (place, key.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_by_the_habits_of_trackers() {
+        for (role, keys) in [
+            (
+                Some(Role::Loss),
+                [
+                    "loss",
+                    "train/loss",
+                    "loss_train",
+                    "train_loss",
+                    "Loss/train",
+                    "lm loss",
+                    "training.loss",
+                    "loss_ce",
+                    "train/box_loss",
+                ]
+                .as_slice(),
+            ),
+            (
+                Some(Role::ValLoss),
+                &["val_loss", "eval_loss", "validation/loss", "val/ppl", "test/loss", "eval/loss"],
+            ),
+            (Some(Role::ValScore), &["val/acc", "eval_accuracy", "val/f1", "test.accuracy"]),
+            (Some(Role::GradNorm), &["grad_norm", "train/grad_norm", "grad norm", "gnorm", "gradient_norm"]),
+            (
+                Some(Role::Lr),
+                &["lr", "optim/lr", "learning_rate", "lr-Adam", "train/learning_rate", "LearningRate"],
+            ),
+            (
+                Some(Role::Throughput),
+                &[
+                    "it_per_sec",
+                    "tokens_per_second",
+                    "throughput",
+                    "samples_per_s",
+                    "train/tok/s",
+                    "fps",
+                    "mfu",
+                ],
+            ),
+            (
+                Some(Role::Memory),
+                &["system/gpu.0.memoryAllocated", "gpu_mem", "memory", "GPU_mem", "max_memory_allocated"],
+            ),
+            (Some(Role::Reward), &["reward", "train/reward", "rollout/ep_rew_mean", "rewards/mean"]),
+            (Some(Role::Kl), &["kl", "objective/kl", "train/approx_kl"]),
+            (Some(Role::Entropy), &["entropy", "policy/entropy"]),
+            (Some(Role::Length), &["completions/mean_length", "response_length", "rollout/ep_len_mean"]),
+            (
+                None,
+                &[
+                    "epoch",
+                    "step",
+                    "loss_scale",
+                    "acc",
+                    "policy_loss",
+                    "g_loss",
+                    "loss/discriminator",
+                    "entropy_coef",
+                    "system/cpu",
+                    "system/gpu.0.powerWatts",
+                    "rank1/loss",
+                    "reward_std",
+                    "time",
+                    "",
+                    "eval/samples_per_second",
+                    "system/memory_percent",
+                ],
+            ),
+        ] {
+            for key in keys {
+                assert_eq!(role_of(key), role, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_plainest_name_comes_first() {
+        let mut keys = ["loss_ce", "train/loss", "train/box_loss"];
+        keys.sort_by_key(|key| rank(key));
+        assert_eq!(keys, ["train/loss", "loss_ce", "train/box_loss"]);
+    }
+}

@@ -1,0 +1,318 @@
+//! A run as the detectors see it: the points that count of the metrics that mean something to them.
+
+use super::Workspace;
+use crate::engine::canned::quoted;
+use crate::error::UserError;
+use crate::records::roles::{rank, role_of};
+use anyhow::Context;
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::record_batch::RecordBatch;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use futures::TryStreamExt;
+use runq_udfs::kernels::diagnosis::robust::median;
+use runq_udfs::kernels::diagnosis::{
+    Curve, Eta, Finding, Forecast, Judgement, Kind, Limits, Monitor, Role, Run, StopAdvice, Transition,
+    phases,
+};
+
+/// Curves of one role that are looked at.
+const MAX_CURVES: usize = 8;
+/// Share of the rows that an earlier look saw: advice to stop is given when two looks agree.
+const EARLIER: f64 = 0.95;
+/// Metric that stands for steps a second where only times are logged.
+const PACE: &str = "steps_per_s (from times)";
+
+/// Seconds between rows, at least, for a rate to be told from them: times have milliseconds, or only seconds.
+const LEAST_GAP_S: f64 = 0.2;
+const LEAST_GAP_OF_SECONDS_S: f64 = 20.0;
+
+/// A run with what is known of it, before and after it was judged.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Its id.
+    pub run_id: String,
+    /// Its metrics and facts.
+    pub run: Run,
+    /// What was found, the earliest onset first.
+    pub findings: Vec<Finding>,
+    /// Changes of phase, oldest first.
+    pub transitions: Vec<Transition>,
+    /// Checks that could not run.
+    pub not_checked: Vec<NotChecked>,
+    /// How fast it goes, and when it will end.
+    pub eta: Option<Eta>,
+    /// Whether to stop it.
+    pub stop: Option<StopAdvice>,
+}
+
+/// A check that could not run, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotChecked {
+    /// What was not looked for.
+    pub kind: Kind,
+    /// What is missing.
+    pub why: String,
+}
+
+impl Case {
+    fn of(run_id: String, run: Run, limits: &Limits) -> Self {
+        let monitor = Monitor::of(&run, limits);
+        let judgement = Judgement::new(&monitor, limits);
+        let findings = judgement.findings();
+        let transitions = phases(&judgement, &findings, limits);
+        let stop = StopAdvice::of(&judgement, &findings).filter(|_| stopped_earlier(&run, limits));
+        let timed = run.curves.iter().position(|curve| !curve.times_s.is_empty());
+        let eta = timed.and_then(|at| Eta::of(&judgement.outlines[at], run.planned_steps, &run.resumed_at));
+        let not_checked = Kind::ALL.into_iter().filter_map(|kind| not_checked(kind, &run, limits)).collect();
+        Self { run_id, run, findings, transitions, not_checked, eta, stop }
+    }
+
+    /// The name of a finding's metric.
+    pub fn key(&self, finding: &Finding) -> &str {
+        self.run.curves.get(finding.curve).map_or("", |curve| &curve.key)
+    }
+
+    /// Where a metric will be at the planned end.
+    ///
+    /// # Errors
+    /// When that cannot be said, and why.
+    pub fn forecast(&self, key: &str) -> Result<Forecast, UserError> {
+        let curve = self.run.curves.iter().find(|curve| curve.key == key);
+        let curve =
+            curve.ok_or_else(|| UserError::failed(format!("\"{key}\" is no loss or validation metric")))?;
+        let planned = self.run.planned_steps.ok_or_else(|| {
+            UserError::failed(format!("the planned length of run \"{}\" is not known", self.run_id))
+                .hint("log max_steps in its configuration")
+        })?;
+        let is_bad = |finding: &&Finding| {
+            matches!(finding.kind, Kind::Divergence | Kind::Nan) && finding.end_step.is_none()
+        };
+        if let Some(finding) = self.findings.iter().find(is_bad) {
+            return Err(UserError::failed(format!("no forecast: {}", finding.message(self.key(finding)))));
+        }
+        let is_score = curve.role == Role::ValScore || curve.role == Role::Reward;
+        let monitor = Monitor::of(&Run { curves: vec![curve.clone()], ..Run::default() }, &Limits::default());
+        let outline = monitor.curves[0].trace.outline();
+        let outline = if is_score { outline.negated() } else { outline };
+        let forecast = Forecast::of(&outline, planned);
+        let forecast = forecast.map(|forecast| if is_score { forecast.negated() } else { forecast });
+        forecast.ok_or_else(|| {
+            UserError::failed(format!(
+                "no forecast of \"{key}\": too few rows, or nothing is left of the run"
+            ))
+        })
+    }
+}
+
+fn stopped_earlier(run: &Run, limits: &Limits) -> bool {
+    let last = run.curves.iter().filter_map(|curve| curve.steps.last()).max().copied().unwrap_or(0);
+    let first = run.curves.iter().filter_map(|curve| curve.steps.first()).min().copied().unwrap_or(0);
+    let until = first + ((last - first) as f64 * EARLIER) as i64;
+    let cut = |curve: &Curve| {
+        let rows = curve.steps.partition_point(|step| *step <= until);
+        let times_s = curve.times_s.iter().take(rows).copied().collect();
+        Curve {
+            steps: curve.steps[..rows].to_vec(),
+            values: curve.values[..rows].to_vec(),
+            times_s,
+            ..curve.clone()
+        }
+    };
+    let earlier = Run { curves: run.curves.iter().map(cut).collect(), ..run.clone() };
+    let monitor = Monitor::of(&earlier, limits);
+    let judgement = Judgement::new(&monitor, limits);
+    StopAdvice::of(&judgement, &judgement.findings()).is_some()
+}
+
+fn not_checked(kind: Kind, run: &Run, limits: &Limits) -> Option<NotChecked> {
+    let has_role = |curve: &&Curve| kind.roles().contains(&curve.role);
+    let most = run.curves.iter().filter(has_role).map(|curve| curve.values.len()).max();
+    let least = kind.min_rows(limits);
+    let roles = || kind.roles().iter().map(|role| role.as_str()).collect::<Vec<_>>().join(" or ");
+    let is_policy = run.curves.iter().any(|curve| curve.role == Role::Reward);
+    let is_of_policy = kind.roles().iter().all(|role| role.is_of_policy());
+    let why = match most {
+        // What nobody would look for in this run.
+        None if is_of_policy && !is_policy => return None,
+        None => format!("no {} logged", roles()),
+        Some(rows) if (rows as f64) < least => format!("{rows} rows, needs {least}"),
+        _ if is_policy && matches!(kind, Kind::LossSpike | Kind::Divergence | Kind::Plateau) => {
+            "the loss of a policy has no meaning of its own".to_owned()
+        }
+        _ if kind == Kind::OomRisk && run.memory_capacity.is_none() => {
+            "the memory there is is not known".to_owned()
+        }
+        _ => return None,
+    };
+    Some(NotChecked { kind, why })
+}
+
+impl Workspace {
+    /// Judges a run by all its points that count today.
+    ///
+    /// # Errors
+    /// When there is no such run, or the cache cannot be read.
+    pub async fn diagnose(&self, run_id: &str) -> anyhow::Result<Case> {
+        let roles = self.roles(run_id).await?;
+        let mut run = self.facts_of(run_id).await?;
+        run.curves = self.curves(run_id, &roles).await?;
+        run.memory_capacity = capacity(&run.curves);
+        let last = run.curves.iter().filter_map(|curve| curve.steps.last()).max().copied();
+        // A plan that is over was none, or is in another unit.
+        run.planned_steps = run.planned_steps.filter(|planned| last.is_some_and(|last| last <= *planned));
+        if !run.curves.iter().any(|curve| curve.role == Role::Throughput) {
+            run.curves.extend(pace(&run));
+        }
+        Ok(Case::of(run_id.to_owned(), run, &self.settings.thresholds))
+    }
+
+    /// The thresholds that hold here.
+    pub fn thresholds(&self) -> &Limits {
+        &self.settings.thresholds
+    }
+
+    /// Metrics of a run that mean something to the diagnosis, the plainest of each role first.
+    async fn roles(&self, run_id: &str) -> anyhow::Result<Vec<(Role, String)>> {
+        let sql =
+            format!("select key from summary where run_id = {} and count > 0 order by key", quoted(run_id));
+        let batches = self.batches(&sql).await?;
+        let set = &self.settings.roles;
+        let role = |key: &str| set.get(key).map_or_else(|| role_of(key), |word| word.0);
+        let mut roles = Vec::new();
+        for batch in &batches {
+            let keys = cast(batch.column(0), &DataType::Utf8)?;
+            roles.extend(
+                keys.as_string::<i32>().iter().flatten().filter_map(|key| Some((role(key)?, key.to_owned()))),
+            );
+        }
+        roles.sort_by_key(|(role, key)| (*role, !set.contains_key(key), rank(key)));
+        let mut of_role = 0;
+        let mut before = None;
+        roles.retain(|(role, _)| {
+            of_role = if before.replace(*role) == Some(*role) { of_role + 1 } else { 1 };
+            of_role <= MAX_CURVES
+        });
+        Ok(roles)
+    }
+
+    /// The plan of a run, and the steps at which it was resumed.
+    async fn facts_of(&self, run_id: &str) -> anyhow::Result<Run> {
+        let id = quoted(run_id);
+        let sql =
+            format!("select planned_steps, cast(segment_count as bigint) from runs where run_id = {id}");
+        let batches = self.batches(&sql).await?;
+        let rows = batches.first().filter(|batch| batch.num_rows() > 0);
+        let rows = rows.ok_or_else(|| UserError::failed(format!("run \"{run_id}\" not found")))?;
+        let number = |column: usize| {
+            let column = rows.column(column).as_primitive::<Int64Type>();
+            column.is_valid(0).then(|| column.value(0))
+        };
+        let mut run = Run { planned_steps: number(0), ..Run::default() };
+        if number(1).is_some_and(|segments| segments > 1) {
+            let sql = format!(
+                "select min(step) from metrics_raw where run_id = {id} and segment > 0 group by segment order by 1"
+            );
+            for batch in self.batches(&sql).await? {
+                run.resumed_at.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+            }
+        }
+        Ok(run)
+    }
+
+    /// The points that count, in order of the roles.
+    async fn curves(&self, run_id: &str, roles: &[(Role, String)]) -> anyhow::Result<Vec<Curve>> {
+        let new = |(role, key): &(Role, String)| Curve {
+            role: *role,
+            key: key.clone(),
+            steps: Vec::new(),
+            values: Vec::new(),
+            times_s: Vec::new(),
+        };
+        let mut curves: Vec<Curve> = roles.iter().map(new).collect();
+        if curves.is_empty() {
+            return Ok(curves);
+        }
+        let keys: Vec<String> = roles.iter().map(|(_, key)| quoted(key)).collect();
+        let sql = format!(
+            "select key, step, value, cast(time as bigint) as time_ms from metrics \
+             where run_id = {} and key in ({}) order by key, step",
+            quoted(run_id),
+            keys.join(", ")
+        );
+        for batch in self.batches(&sql).await? {
+            take_points(&batch, &mut curves)?;
+        }
+        for curve in &mut curves {
+            if curve.times_s.iter().all(|time| time.is_nan()) {
+                curve.times_s.clear();
+            }
+        }
+        Ok(curves)
+    }
+
+    async fn batches(&self, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
+        Ok(self.sql(sql).await?.stream.try_collect().await?)
+    }
+}
+
+fn take_points(batch: &RecordBatch, curves: &mut [Curve]) -> anyhow::Result<()> {
+    let keys = cast(batch.column(0), &DataType::Utf8)?;
+    let keys = keys.as_string::<i32>();
+    let steps = batch.column(1).as_primitive::<Int64Type>();
+    let values = batch.column(2).as_primitive::<Float64Type>();
+    let times = batch.column(3).as_primitive_opt::<Int64Type>().context("times are no numbers")?;
+    let mut at = 0;
+    for row in 0..batch.num_rows() {
+        let key = keys.value(row);
+        if curves.get(at).is_none_or(|curve| curve.key != key) {
+            let Some(place) = curves.iter().position(|curve| curve.key == key) else { continue };
+            at = place;
+        }
+        let time = if times.is_valid(row) { times.value(row) as f64 / 1e3 } else { f64::NAN };
+        curves[at].steps.push(steps.value(row));
+        curves[at].values.push(values.value(row));
+        curves[at].times_s.push(time);
+    }
+    Ok(())
+}
+
+/// Memory that is logged as a percentage has 100 of them.
+fn capacity(curves: &[Curve]) -> Option<f64> {
+    let is_share = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        key.ends_with("memoryallocated") || key.contains("percent") || key.contains("util")
+    };
+    let mut memory = curves.iter().filter(|curve| curve.role == Role::Memory);
+    memory.any(|curve| is_share(&curve.key)).then_some(100.0)
+}
+
+/// Steps a second by the times of the first curve that has them, where rows are far enough apart for
+/// the resolution of the times.
+fn pace(run: &Run) -> Option<Curve> {
+    let timed = run.curves.iter().find(|curve| !curve.times_s.is_empty())?;
+    let gaps: Vec<f64> =
+        timed.times_s.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| gap.is_finite()).collect();
+    let are_seconds = gaps.iter().all(|gap| gap.fract() == 0.0);
+    if median(&gaps) < if are_seconds { LEAST_GAP_OF_SECONDS_S } else { LEAST_GAP_S } {
+        return None;
+    }
+    let mut pace = Curve {
+        role: Role::Throughput,
+        key: PACE.to_owned(),
+        steps: Vec::new(),
+        values: Vec::new(),
+        times_s: Vec::new(),
+    };
+    for at in 1..timed.steps.len() {
+        let (from, to) = (timed.steps[at - 1], timed.steps[at]);
+        let seconds = timed.times_s[at] - timed.times_s[at - 1];
+        let is_down = run.resumed_at.iter().any(|step| (from..=to).contains(step));
+        if seconds > 0.0 && !is_down {
+            pace.steps.push(to);
+            pace.values.push((to - from) as f64 / seconds);
+        }
+    }
+    (pace.steps.len() > 1).then_some(pace)
+}

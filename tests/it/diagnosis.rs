@@ -1,0 +1,127 @@
+//! What `diagnose` and its neighbours say of the logs of real trackers.
+
+use crate::common::{Project, copy, data, shared_runtime};
+use runq::workspace::{Case, Workspace};
+use runq_udfs::kernels::diagnosis::{Kind, Level, Phase};
+use std::process::{Command, Output};
+
+fn workspace(source: &str) -> (Project, Workspace) {
+    let project = Project::empty();
+    copy(&data(source), project.root());
+    project.refresh();
+    let workspace = project.open();
+    (project, workspace)
+}
+
+fn case(workspace: &Workspace, name: &str) -> Case {
+    shared_runtime().block_on(async {
+        let run_id = workspace.resolve_run(name).await.unwrap();
+        workspace.diagnose(&run_id).await.unwrap()
+    })
+}
+
+/// Warnings and errors: kind, metric, onset.
+fn alarms(case: &Case) -> Vec<(Kind, String, i64)> {
+    let alarms = case.findings.iter().filter(|finding| finding.level > Level::Info);
+    alarms.map(|finding| (finding.kind, case.key(finding).to_owned(), finding.step)).collect()
+}
+
+#[test]
+fn runs_of_wandb_are_what_was_done_to_them() {
+    let (_project, workspace) = workspace("wandb");
+    let of = |name| alarms(&case(&workspace, name));
+    let metric = |name: &str| name.to_owned();
+    assert_eq!(
+        of("diverge-lr1e-2"),
+        [(Kind::GradExplosion, metric("grad_norm"), 210), (Kind::Divergence, metric("train/loss"), 214)]
+    );
+    assert_eq!(of("overfit"), [(Kind::Overfitting, metric("val/loss"), 120)]);
+    assert_eq!(of("nan-at-180"), [(Kind::Nan, metric("train/loss"), 90)]);
+    let plateau = of("plateau");
+    assert_eq!(plateau.len(), 1, "{plateau:?}");
+    assert!(plateau[0].0 == Kind::Plateau && (60..100).contains(&plateau[0].2), "{plateau:?}");
+    for healthy in ["still-running", "resumed", "epoch-axis", "crash-oom", "killed-kill"] {
+        assert_eq!(of(healthy), [], "{healthy}");
+    }
+}
+
+#[test]
+fn the_same_in_every_source() {
+    for (source, diverging) in [("trackio", "diverge"), ("dvclive", "dvclive/runs/diverge/dvclive")] {
+        let (_project, workspace) = workspace(source);
+        let case = case(&workspace, diverging.rsplit('/').nth(1).unwrap_or(diverging));
+        let kinds: Vec<Kind> = alarms(&case).into_iter().map(|alarm| alarm.0).collect();
+        assert_eq!(kinds, [Kind::GradExplosion, Kind::Divergence], "{source}");
+        assert_eq!(case.transitions.last().map(|change| change.to), Some(Phase::Diverging), "{source}");
+    }
+}
+
+fn runq(project: &Project, args: &[&str]) -> Output {
+    let mut runq = Command::new(env!("CARGO_BIN_EXE_runq"));
+    runq.arg("-C").arg(project.root()).args(args).env_remove("RUNQ_CACHE").output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn the_commands_and_their_exit_codes() {
+    let (project, _workspace) = workspace("jsonl");
+    let diagnosed = runq(&project, &["diagnose", "diverge", "--format", "jsonl", "--fail-on", "error"]);
+    assert_eq!(diagnosed.status.code(), Some(3));
+    let first = stdout(&diagnosed).lines().next().unwrap_or_default().to_owned();
+    assert!(first.contains("\"kind\":\"grad_explosion\"") && first.contains("\"step\":140"), "{first}");
+    let healthy = runq(&project, &["diagnose", "resume", "--format", "table", "--fail-on", "warn"]);
+    assert_eq!((healthy.status.code(), stdout(&healthy).lines().count()), (Some(0), 1), "{healthy:?}");
+    assert!(stdout(&healthy).contains("nothing found"), "{healthy:?}");
+    let phases = stdout(&runq(&project, &["phases", "diverge"]));
+    assert!(
+        phases.starts_with("step,phase_from,phase_to,reason\n") && phases.contains("DIVERGING"),
+        "{phases}"
+    );
+    let stop = stdout(&runq(&project, &["stop", "overfit"]));
+    assert!(stop.contains(",stop,"), "{stop}");
+    let evidence = stdout(&runq(&project, &["diagnose", "nan", "--evidence"]));
+    assert!(evidence.contains("NaN"), "{evidence}");
+    let none = runq(&project, &["forecast", "diverge", "loss"]);
+    assert_eq!(none.status.code(), Some(1));
+}
+
+#[test]
+fn thresholds_and_roles_are_set_in_runq_toml() {
+    let (project, _workspace) = workspace("jsonl");
+    let explained = stdout(&runq(&project, &["diagnose", "--explain", "plateau"]));
+    assert!(explained.contains("[thresholds.plateau]") && explained.contains("gain"), "{explained}");
+    project.write(
+        "runq.toml",
+        "[roles]\nloss = \"none\"\n[thresholds.grad_explosion]\nratio = 1e6\ngrowth = 1e6\n",
+    );
+    let diagnosed = stdout(&runq(&project, &["diagnose", "diverge", "--format", "csv"]));
+    assert_eq!(diagnosed.lines().count(), 1, "{diagnosed}");
+    project.write("runq.toml", "[roles]\nloss = \"lost\"\n");
+    let wrong = runq(&project, &["diagnose", "diverge"]);
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("no role \"lost\""), "{wrong:?}");
+    project.write("runq.toml", "[thresholds.plateau]\ngains = 1\n");
+    assert!(!runq(&project, &["runs"]).status.success());
+}
+
+#[test]
+fn eta_and_forecast_of_a_run_that_goes_on() {
+    let project = Project::empty();
+    let mut log = "{\"config\": {\"max_steps\": 1000}}\n".to_owned();
+    for step in 1..=400 {
+        let (loss, time) = (2.0 + 3.0 / f64::from(step).sqrt(), 1_760_000_000.0 + 0.5 * f64::from(step));
+        log.push_str(&format!("{{\"step\": {step}, \"loss\": {loss}, \"time\": {time}}}\n"));
+    }
+    project.write("run/train.jsonl", &log);
+    project.write("run/config.json", "{\"max_steps\": 1000}");
+    project.refresh();
+    let case = case(&project.open(), "@latest");
+    assert_eq!(case.run.planned_steps, Some(1000));
+    let left = case.eta.unwrap().left.unwrap();
+    assert!((left.eta_s - 300.0).abs() < 1.0 && left.low_s < 300.0 && 300.0 < left.high_s, "{left:?}");
+    let forecast = case.forecast("loss").unwrap();
+    assert!((forecast.point / 2.095 - 1.0).abs() < 0.06, "{forecast:?}");
+    assert_eq!(case.stop, None);
+}
