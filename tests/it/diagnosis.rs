@@ -95,7 +95,7 @@ fn thresholds_and_roles_are_set_in_runq_toml() {
     assert!(explained.contains("[thresholds.plateau]") && explained.contains("gain"), "{explained}");
     project.write(
         "runq.toml",
-        "[roles]\nloss = \"none\"\n[thresholds.grad_explosion]\nratio = 1e6\ngrowth = 1e6\n",
+        "[roles]\nloss = \"none\"\nval_loss = \"none\"\n[thresholds.grad_explosion]\nratio = 1e6\ngrowth = 1e6\n",
     );
     let diagnosed = stdout(&runq(&project, &["diagnose", "diverge", "--format", "csv"]));
     assert_eq!(diagnosed.lines().count(), 1, "{diagnosed}");
