@@ -144,8 +144,14 @@ fn headline(case: &Case) -> String {
 fn checks(case: &Case) -> String {
     let roles: Vec<String> =
         case.run.curves.iter().map(|curve| format!("{} = {}", curve.role.as_str(), curve.key)).collect();
-    let not: Vec<String> =
-        case.not_checked.iter().map(|check| format!("{} ({})", check.kind, check.why)).collect();
+    let mut not: Vec<(&str, Vec<&str>)> = Vec::new();
+    for check in &case.not_checked {
+        match not.iter_mut().find(|(why, _)| *why == check.why) {
+            Some((_, kinds)) => kinds.push(check.kind.as_str()),
+            None => not.push((&check.why, vec![check.kind.as_str()])),
+        }
+    }
+    let not: Vec<String> = not.iter().map(|(why, kinds)| format!("{} ({why})", kinds.join(", "))).collect();
     let mut text = format!("\nroles: {}\n", roles.join(", "));
     if !not.is_empty() {
         text.push_str(&format!("not checked: {}\n", not.join(", ")));
