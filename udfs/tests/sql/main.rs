@@ -418,10 +418,10 @@ fn loss_spike_tells_the_episode() {
     let sql = "select s['step'], s['end_step'], s['detected_step'], s['level'], s['value'],
                s['baseline'], round(s['score']), s['rows']
                from (select unnest(loss_spike(step, value)) as s from t)";
-    assert_eq!(query(&ctx, sql), "40 | 42 | 45 | warn | 3.0 | 2.0 | 67.0 | 3");
+    assert_eq!(query(&ctx, sql), "40 | 42 | 45 | warn | 3.0 | 2.0 | 95.0 | 3");
     let broken: Vec<Point> = spiky().into_iter().take(41).collect();
     let open = query(&with_points(&broken), sql);
-    assert_eq!(open, "40 | null | 40 | info | 3.0 | 2.0 | 67.0 | 1");
+    assert_eq!(open, "40 | null | 40 | info | 3.0 | 2.0 | 95.0 | 1");
 }
 
 #[test]
