@@ -384,10 +384,7 @@ proptest! {
         size in prop::sample::select(vec![1_usize, 3, 64]),
     ) {
         let sql = format!("select {} from t", calls());
-        let expected = query(&with_points(&points), &sql);
-        let ctx = context(partitions, size);
-        register(&ctx, "t", &series(&other, 1));
-        prop_assert_eq!(query(&ctx, &sql), expected);
+        in_any_order(&sql, &points, &other, (partitions, size))?;
     }
 
     #[test]
@@ -397,11 +394,7 @@ proptest! {
         size in prop::sample::select(vec![1_usize, 3, 64]),
     ) {
         let sql = format!("select g, {} from t group by g order by g", calls());
-        let whole = context(1, 8192);
-        register(&whole, "t", &series(&points, 3));
-        let ctx = context(partitions, size);
-        register(&ctx, "t", &series(&points, 3));
-        prop_assert_eq!(query(&ctx, &sql), query(&whole, &sql));
+        in_any_pieces(&sql, &points, (partitions, size))?;
     }
 
     #[test]
@@ -410,16 +403,10 @@ proptest! {
         partitions in 1_usize..5,
         size in prop::sample::select(vec![1_usize, 3, 64]),
     ) {
-        let points: Vec<Point> = (0..).zip(values).map(|(step, value)| (Some(step), value)).collect();
         let sql = format!(
             "select step, {WINDOWS} from t window w as (partition by step % 2 order by step) order by step"
         );
-        let expected = query(&with_points(&points), &sql);
-        let mut other = points.clone();
-        other.reverse();
-        let ctx = context(partitions, size);
-        register(&ctx, "t", &series(&other, 1));
-        prop_assert_eq!(query(&ctx, &sql), expected);
+        in_reverse(&sql, values, (partitions, size))?;
     }
 
     #[test]

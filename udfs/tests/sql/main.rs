@@ -736,6 +736,39 @@ fn finite_by_step(points: &[Point]) -> Vec<(i64, f64)> {
     finite
 }
 
+/// The answer does not depend on the order of the points, nor on batches and partitions.
+fn in_any_order(
+    sql: &str,
+    points: &[Point],
+    other: &[Point],
+    (partitions, size): (usize, usize),
+) -> Result<(), TestCaseError> {
+    let ctx = context(partitions, size);
+    register(&ctx, "t", &series(other, 1));
+    prop_assert_eq!(query(&ctx, sql), query(&with_points(points), sql));
+    Ok(())
+}
+
+/// The answer over three groups does not depend on batches and partitions.
+fn in_any_pieces(
+    sql: &str,
+    points: &[Point],
+    (partitions, size): (usize, usize),
+) -> Result<(), TestCaseError> {
+    let (whole, ctx) = (context(1, 8192), context(partitions, size));
+    register(&whole, "t", &series(points, 3));
+    register(&ctx, "t", &series(points, 3));
+    prop_assert_eq!(query(&ctx, sql), query(&whole, sql));
+    Ok(())
+}
+
+/// The answer over rows of ascending steps does not depend on the order in which they lie.
+fn in_reverse(sql: &str, values: Vec<Option<f64>>, pieces: (usize, usize)) -> Result<(), TestCaseError> {
+    let points: Vec<Point> = (0..).zip(values).map(|(step, value)| (Some(step), value)).collect();
+    let reversed: Vec<Point> = points.iter().rev().copied().collect();
+    in_any_order(sql, &points, &reversed, pieces)
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -747,10 +780,7 @@ proptest! {
     ) {
         let calls: Vec<&str> = AGGREGATES.iter().map(|(call, _)| *call).collect();
         let sql = format!("select {} from t", calls.join(", "));
-        let expected = query(&with_points(&points), &sql);
-        let ctx = context(partitions, size);
-        register(&ctx, "t", &series(&other, 1));
-        prop_assert_eq!(query(&ctx, &sql), expected);
+        in_any_order(&sql, &points, &other, (partitions, size))?;
     }
 
     #[test]
@@ -761,11 +791,7 @@ proptest! {
     ) {
         let calls: Vec<&str> = AGGREGATES.iter().map(|(call, _)| *call).collect();
         let sql = format!("select g, {} from t group by g order by g", calls.join(", "));
-        let whole = context(1, 8192);
-        register(&whole, "t", &series(&points, 3));
-        let ctx = context(partitions, size);
-        register(&ctx, "t", &series(&points, 3));
-        prop_assert_eq!(query(&ctx, &sql), query(&whole, &sql));
+        in_any_pieces(&sql, &points, (partitions, size))?;
     }
 
     #[test]
@@ -774,15 +800,9 @@ proptest! {
         partitions in 1_usize..5,
         size in prop::sample::select(vec![1_usize, 3, 64]),
     ) {
-        let points: Vec<Point> = (0..).zip(values).map(|(step, value)| (Some(step), value)).collect();
         let sql = "select step % 2, step, ema(value, 0.3) over w, spike_score(value) over w, is_spike(value) over w
                    from t window w as (partition by step % 2 order by step) order by step";
-        let expected = query(&with_points(&points), sql);
-        let mut other = points.clone();
-        other.reverse();
-        let ctx = context(partitions, size);
-        register(&ctx, "t", &series(&other, 1));
-        prop_assert_eq!(query(&ctx, sql), expected);
+        in_reverse(sql, values, (partitions, size))?;
     }
 
     #[test]
