@@ -15,11 +15,16 @@ const SAME: &[(&[&str], &str)] = &[
 /// Words that tell parts of the data apart.
 const SPLITS: &[&str] = &["train", "val", "test"];
 
+/// The words of a metric's name, each by the one that stands for it: `lr`, `train`, `val`, `test`, `acc`, ...
+pub fn normal_words(key: &str) -> impl Iterator<Item = String> {
+    joined(words(key)).into_iter().map(known)
+}
+
 /// The normal form of a metric's name: the words that tell parts of the data apart, then the others, each
 /// in the order of the alphabet, `train/loss`. Names of one form are written differently and mean the same.
 pub fn normal_form(key: &str) -> String {
-    let words = joined(words(key)).into_iter().map(known);
-    let (mut splits, mut others): (Vec<_>, Vec<_>) = words.partition(|word| SPLITS.contains(&word.as_str()));
+    let (mut splits, mut others): (Vec<_>, Vec<_>) =
+        normal_words(key).partition(|word| SPLITS.contains(&word.as_str()));
     splits.sort_unstable();
     others.sort_unstable();
     let parts = [splits.join("_"), others.join("_")];

@@ -1,8 +1,8 @@
 //! What metrics mean to the diagnosis, by their names over the habits of all trackers.
 
 use super::Goal;
-use super::goal::{goal_of, words};
-use super::names::normal_form;
+use super::goal::goal_of;
+use super::names::{normal_form, normal_words};
 use runq_udfs::kernels::diagnosis::Role;
 
 /// Words of losses that say nothing by themselves: parts of a policy's, of two rivals', weights.
@@ -36,17 +36,16 @@ const NO_LOSS: &[&str] = &[
 /// Words of statistics that are no mean.
 const NO_MEAN: &[&str] =
     &["std", "var", "min", "max", "margin", "margins", "coef", "coeff", "loss", "penalty", "bonus", "beta"];
-const REWARDS: &[&str] = &["reward", "rewards", "rew", "return", "returns", "score"];
+const REWARDS: &[&str] = &["reward", "rewards", "rew", "return", "returns"];
 const SECONDS: &[&str] = &["s", "sec", "second", "seconds", "secs"];
-const SPLITS: &[&str] = &["val", "valid", "validation", "eval", "evaluation", "dev", "test", "testing"];
 
 /// The role of a metric by its name; none where it has none.
 pub fn role_of(key: &str) -> Option<Role> {
-    let words = words(key);
+    let words: Vec<String> = normal_words(key).collect();
     let has = |word: &str| words.iter().any(|other| other == word);
     let any = |list: &[&str]| list.iter().any(|word| has(word));
     let is_machine = key.starts_with("system/");
-    let is_validation = any(SPLITS);
+    let is_validation = any(&["val", "test"]);
     // Of the other processes of a job only the first counts.
     if words.first().is_some_and(|word| word.starts_with("rank") && word.len() > 4) {
         return None;
@@ -57,7 +56,7 @@ pub fn role_of(key: &str) -> Option<Role> {
     if is_machine {
         return None;
     }
-    if is_lr(&words) {
+    if has("lr") {
         return Some(Role::Lr);
     }
     if has("gnorm") || (any(&["grad", "grads", "gradient", "gradients"]) && has("norm")) {
@@ -67,11 +66,6 @@ pub fn role_of(key: &str) -> Option<Role> {
         return (!is_validation).then_some(Role::Throughput);
     }
     policy_role(&words).or_else(|| loss_role(key, &words, is_validation))
-}
-
-fn is_lr(words: &[String]) -> bool {
-    let pair = |pair: &[String]| pair[0] == "learning" && pair[1] == "rate";
-    words.iter().any(|word| word == "lr") || words.windows(2).any(pair)
 }
 
 /// Of an accelerator, or just `memory`.
@@ -112,7 +106,7 @@ fn policy_role(words: &[String]) -> Option<Role> {
     if any(&["length", "len", "lengths"]) && is_answer {
         return Some(Role::Length);
     }
-    any(&REWARDS[..5]).then_some(Role::Reward)
+    any(REWARDS).then_some(Role::Reward)
 }
 
 fn loss_role(key: &str, words: &[String], is_validation: bool) -> Option<Role> {
