@@ -1,7 +1,7 @@
 //! Losses as training makes them: a family's law in the learning rate spent so far, a schedule, noise.
 
 use crate::random::Random;
-use runq_udfs::kernels::diagnosis::{Curve, Role, Run};
+use runq_udfs::kernels::diagnosis::{Curve, Facts, Role, Run};
 
 /// What is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -257,18 +257,15 @@ impl Course {
                 },
             }
         };
-        Run {
+        let downtime = self.downtime.iter().filter(|(row, _)| *row < rows);
+        let facts = Facts {
             planned_steps: self.knows_plan.then_some(self.planned),
             memory_capacity: self.capacity,
             gpu_count: None,
-            resumed_at: self
-                .downtime
-                .iter()
-                .filter(|(row, _)| *row < rows)
-                .map(|(row, _)| self.steps[*row])
-                .collect(),
-            curves: self.tracks.iter().map(curve).filter(|curve| !curve.steps.is_empty()).collect(),
-        }
+            resumed_at: downtime.map(|(row, _)| self.steps[*row]).collect(),
+        };
+        let curves = self.tracks.iter().map(curve).filter(|curve| !curve.steps.is_empty()).collect();
+        Run { facts, curves }
     }
 }
 

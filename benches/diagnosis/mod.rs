@@ -158,6 +158,6 @@ fn dump(made: &Labelled) {
         println!("{}", serde_json::Value::Object(row));
     }
     eprintln!("seed {} {:?}, undecided {:?}", made.seed, made.family, made.undecided);
-    eprintln!("planned {:?}, capacity {:?}", made.run.planned_steps, made.run.memory_capacity);
+    eprintln!("planned {:?}, capacity {:?}", made.run.facts.planned_steps, made.run.facts.memory_capacity);
     made.truth.iter().for_each(|label| eprintln!("{label:?}"));
 }

@@ -2,7 +2,7 @@
 
 use super::score::{Eta, Forecast, Judge};
 use runq_udfs::kernels::diagnosis::{
-    self, Finding, Judgement, Limits, Monitor, Outline, Run, StopAdvice, Trace,
+    self, Curve, Finding, Judgement, Limits, Monitor, Outline, Role, Run, StopAdvice,
 };
 
 /// Ours.
@@ -15,12 +15,8 @@ fn diagnose(run: &Run) -> Vec<Finding> {
 }
 
 fn outline(steps: &[i64], times_s: &[f64], values: &[f64]) -> Outline {
-    let mut trace = Trace::default();
-    for (row, step) in steps.iter().enumerate() {
-        let time_s = times_s.get(row).copied().unwrap_or(f64::NAN);
-        trace.push(*step, time_s, values.get(row).copied().unwrap_or(0.0));
-    }
-    trace.outline()
+    let (steps, values, times_s) = (steps.to_vec(), values.to_vec(), times_s.to_vec());
+    Curve { role: Role::Loss, key: String::new(), steps, values, times_s }.outline()
 }
 
 fn forecast(steps: &[i64], values: &[f64], planned: i64) -> Option<Forecast> {
@@ -29,7 +25,8 @@ fn forecast(steps: &[i64], values: &[f64], planned: i64) -> Option<Forecast> {
 }
 
 fn eta(steps: &[i64], times_s: &[f64], resumed_at: &[i64], planned: i64) -> Option<Eta> {
-    let eta = diagnosis::Eta::of(&outline(steps, times_s, &[]), Some(planned), resumed_at)?;
+    let eta =
+        diagnosis::Eta::of(&outline(steps, times_s, &vec![0.0; steps.len()]), Some(planned), resumed_at)?;
     let left = eta.left?;
     Some(Eta { eta_s: left.eta_s, low_s: left.low_s, high_s: left.high_s })
 }

@@ -86,7 +86,7 @@ fn shares(run: &Run, curve: &Curve) -> Vec<(Kind, usize)> {
     let newest = mean(&values[values.len() - values.len() / 10..]);
     let first = mean(&values[..quarter]);
     let best = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let full = run.memory_capacity.map_or(f64::INFINITY, |most| 0.9 * most);
+    let full = run.facts.memory_capacity.map_or(f64::INFINITY, |most| 0.9 * most);
     let rules: &[(Kind, f64, bool)] = match curve.role {
         Role::Throughput => &[(Kind::ThroughputDrop, 0.6 * first, false)],
         Role::Memory => &[(Kind::MemoryLeak, 1.1 * first, true), (Kind::OomRisk, full, true)],

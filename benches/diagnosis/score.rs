@@ -314,8 +314,14 @@ fn score_eta(judge: &Judge, made: &Labelled, tally: &mut Guesses) {
     }
     for share in [0.3, 0.6] {
         let seen = (share * curve.steps.len() as f64) as usize;
-        let resumed: Vec<i64> =
-            made.full.resumed_at.iter().copied().filter(|step| *step <= curve.steps[seen - 1]).collect();
+        let resumed: Vec<i64> = made
+            .full
+            .facts
+            .resumed_at
+            .iter()
+            .copied()
+            .filter(|step| *step <= curve.steps[seen - 1])
+            .collect();
         let Some(guess) = eta(&curve.steps[..seen], &curve.times_s[..seen], &resumed, made.planned) else {
             continue;
         };
@@ -328,22 +334,10 @@ fn score_eta(judge: &Judge, made: &Labelled, tally: &mut Guesses) {
 
 /// A run as far as it had come at a step.
 fn until(made: &Labelled, step: i64) -> Run {
-    let cut = |curve: &Curve| {
-        let rows = curve.steps.partition_point(|other| *other <= step);
-        Curve {
-            role: curve.role,
-            key: curve.key.clone(),
-            steps: curve.steps[..rows].to_vec(),
-            values: curve.values[..rows].to_vec(),
-            times_s: curve.times_s.iter().take(rows).copied().collect(),
-        }
-    };
-    Run {
-        planned_steps: Some(made.planned),
-        resumed_at: made.full.resumed_at.iter().copied().filter(|other| *other <= step).collect(),
-        curves: made.full.curves.iter().map(cut).filter(|curve| !curve.steps.is_empty()).collect(),
-        ..made.full
-    }
+    let mut run = made.full.until(step);
+    run.facts.planned_steps = Some(made.planned);
+    run.curves.retain(|curve| !curve.steps.is_empty());
+    run
 }
 
 /// Advice to stop, asked for at each 5 % of the planned steps; it counts when given twice in a row.

@@ -64,7 +64,8 @@ impl Case {
         let transitions = phases(&judgement, &findings, limits);
         let stop = StopAdvice::of(&judgement, &findings).filter(|_| stopped_earlier(&run, limits));
         let timed = run.curves.iter().position(|curve| !curve.times_s.is_empty());
-        let eta = timed.and_then(|at| Eta::of(&judgement.outlines[at], run.planned_steps, &run.resumed_at));
+        let eta = timed
+            .and_then(|at| Eta::of(&judgement.outlines[at], run.facts.planned_steps, &run.facts.resumed_at));
         let not_checked = Kind::ALL.into_iter().filter_map(|kind| not_checked(kind, &run, limits)).collect();
         Self { run_id, run, findings, transitions, not_checked, eta, stop }
     }
@@ -82,7 +83,7 @@ impl Case {
         let curve = self.run.curves.iter().find(|curve| curve.key == key);
         let curve =
             curve.ok_or_else(|| UserError::failed(format!("\"{key}\" is no loss or validation metric")))?;
-        let planned = self.run.planned_steps.ok_or_else(|| {
+        let planned = self.run.facts.planned_steps.ok_or_else(|| {
             UserError::failed(format!("the planned length of run \"{}\" is not known", self.run_id))
                 .hint("log max_steps in its configuration")
         })?;
@@ -93,8 +94,7 @@ impl Case {
             return Err(UserError::failed(format!("no forecast: {}", finding.message(self.key(finding)))));
         }
         let is_score = curve.role == Role::ValScore || curve.role == Role::Reward;
-        let monitor = Monitor::of(&Run { curves: vec![curve.clone()], ..Run::default() }, &Limits::default());
-        let outline = monitor.curves[0].trace.outline();
+        let outline = curve.outline();
         let outline = if is_score { outline.negated() } else { outline };
         let forecast = Forecast::of(&outline, planned);
         let forecast = forecast.map(|forecast| if is_score { forecast.negated() } else { forecast });
@@ -110,17 +110,7 @@ fn stopped_earlier(run: &Run, limits: &Limits) -> bool {
     let last = run.curves.iter().filter_map(|curve| curve.steps.last()).max().copied().unwrap_or(0);
     let first = run.curves.iter().filter_map(|curve| curve.steps.first()).min().copied().unwrap_or(0);
     let until = first + ((last - first) as f64 * EARLIER) as i64;
-    let cut = |curve: &Curve| {
-        let rows = curve.steps.partition_point(|step| *step <= until);
-        let times_s = curve.times_s.iter().take(rows).copied().collect();
-        Curve {
-            steps: curve.steps[..rows].to_vec(),
-            values: curve.values[..rows].to_vec(),
-            times_s,
-            ..curve.clone()
-        }
-    };
-    let earlier = Run { curves: run.curves.iter().map(cut).collect(), ..run.clone() };
+    let earlier = run.until(until);
     let monitor = Monitor::of(&earlier, limits);
     let judgement = Judgement::new(&monitor, limits);
     StopAdvice::of(&judgement, &judgement.findings()).is_some()
@@ -141,7 +131,7 @@ fn not_checked(kind: Kind, run: &Run, limits: &Limits) -> Option<NotChecked> {
         _ if is_policy && matches!(kind, Kind::LossSpike | Kind::Divergence | Kind::Plateau) => {
             "the loss of a policy has no meaning of its own".to_owned()
         }
-        _ if kind == Kind::OomRisk && run.memory_capacity.is_none() => {
+        _ if kind == Kind::OomRisk && run.facts.memory_capacity.is_none() => {
             "the memory there is is not known".to_owned()
         }
         _ => return None,
@@ -158,10 +148,11 @@ impl Workspace {
         let roles = self.roles(run_id).await?;
         let mut run = self.facts_of(run_id).await?;
         run.curves = self.curves(run_id, &roles).await?;
-        run.memory_capacity = capacity(&run.curves);
+        run.facts.memory_capacity = capacity(&run.curves);
         let last = run.curves.iter().filter_map(|curve| curve.steps.last()).max().copied();
         // A plan that is over was none, or is in another unit.
-        run.planned_steps = run.planned_steps.filter(|planned| last.is_some_and(|last| last <= *planned));
+        run.facts.planned_steps =
+            run.facts.planned_steps.filter(|planned| last.is_some_and(|last| last <= *planned));
         if !run.curves.iter().any(|curve| curve.role == Role::Throughput) {
             run.curves.extend(pace(&run));
         }
@@ -209,13 +200,14 @@ impl Workspace {
             let column = rows.column(column).as_primitive::<Int64Type>();
             column.is_valid(0).then(|| column.value(0))
         };
-        let mut run = Run { planned_steps: number(0), ..Run::default() };
+        let mut run = Run::default();
+        run.facts.planned_steps = number(0);
         if number(1).is_some_and(|segments| segments > 1) {
             let sql = format!(
                 "select min(step) from metrics_raw where run_id = {id} and segment > 0 group by segment order by 1"
             );
             for batch in self.batches(&sql).await? {
-                run.resumed_at.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
+                run.facts.resumed_at.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
             }
         }
         Ok(run)
@@ -308,7 +300,7 @@ fn pace(run: &Run) -> Option<Curve> {
     for at in 1..timed.steps.len() {
         let (from, to) = (timed.steps[at - 1], timed.steps[at]);
         let seconds = timed.times_s[at] - timed.times_s[at - 1];
-        let is_down = run.resumed_at.iter().any(|step| (from..=to).contains(step));
+        let is_down = run.facts.resumed_at.iter().any(|step| (from..=to).contains(step));
         if seconds > 0.0 && !is_down {
             pace.steps.push(to);
             pace.values.push((to - from) as f64 / seconds);

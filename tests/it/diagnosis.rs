@@ -118,7 +118,7 @@ fn eta_and_forecast_of_a_run_that_goes_on() {
     project.write("run/config.json", "{\"max_steps\": 1000}");
     project.refresh();
     let case = case(&project.open(), "@latest");
-    assert_eq!(case.run.planned_steps, Some(1000));
+    assert_eq!(case.run.facts.planned_steps, Some(1000));
     let left = case.eta.unwrap().left.unwrap();
     assert!((left.eta_s - 300.0).abs() < 1.0 && left.low_s < 300.0 && 300.0 < left.high_s, "{left:?}");
     let forecast = case.forecast("loss").unwrap();

@@ -35,16 +35,10 @@ const PLANNED_STEPS: usize = 1;
 impl Detector {
     /// What the curve is taken for, unless a literal says otherwise.
     fn role(&self) -> Role {
-        match self.kind {
-            Kind::LossSpike | Kind::Divergence | Kind::Plateau => Role::Loss,
-            Kind::Nan | Kind::Overfitting => Role::ValLoss,
-            Kind::GradExplosion | Kind::GradVanishing => Role::GradNorm,
-            Kind::ThroughputDrop => Role::Throughput,
-            Kind::MemoryLeak | Kind::OomRisk => Role::Memory,
-            Kind::RewardCollapse => Role::Reward,
-            Kind::KlBlowup => Role::Kl,
-            Kind::EntropyCollapse => Role::Entropy,
-            Kind::LengthCollapse => Role::Length,
+        match (self.kind, self.kind.roles()) {
+            // A validation loss is looked at for nothing that would take the place of a NaN.
+            (Kind::Nan, _) | (_, []) => Role::ValLoss,
+            (_, [role, ..]) => *role,
         }
     }
 

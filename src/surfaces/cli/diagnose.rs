@@ -240,7 +240,7 @@ fn eta(session: &Session, case: &Case) -> Result<()> {
     let run: ArrayRef = Arc::new(StringArray::from(vec![case.run_id.as_str()]));
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("run_id", run, false),
-        ("planned_steps", count(case.run.planned_steps), true),
+        ("planned_steps", count(case.run.facts.planned_steps), true),
         ("steps_left", count(left.map(|left| left.steps)), true),
         ("seconds_per_step", number(Some(eta.seconds_per_step)), false),
         ("eta_s", number(left.map(|left| left.eta_s)), true),
@@ -260,7 +260,7 @@ fn forecast(case: &Case, metric: &str) -> Result<RecordBatch> {
     let number = |value: f64| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let run: ArrayRef = Arc::new(StringArray::from(vec![case.run_id.as_str()]));
     let metric: ArrayRef = Arc::new(StringArray::from(vec![metric]));
-    let planned: ArrayRef = Arc::new(Int64Array::from(vec![case.run.planned_steps]));
+    let planned: ArrayRef = Arc::new(Int64Array::from(vec![case.run.facts.planned_steps]));
     Ok(RecordBatch::try_from_iter([
         ("run_id", run),
         ("metric", metric),
@@ -283,7 +283,7 @@ fn stop(session: &Session, case: &Case) -> Result<()> {
     let text = |value: Option<&str>| -> ArrayRef { Arc::new(StringArray::from(vec![value])) };
     let number = |value: Option<f64>| -> ArrayRef { Arc::new(Float64Array::from(vec![value])) };
     let checkpoint: ArrayRef = Arc::new(Int64Array::from(vec![case.stop.map(|stop| stop.checkpoint_step)]));
-    let gpu_h = saved_h.zip(case.run.gpu_count).map(|(hours, gpus)| hours * f64::from(gpus));
+    let gpu_h = saved_h.zip(case.run.facts.gpu_count).map(|(hours, gpus)| hours * f64::from(gpus));
     let batch = RecordBatch::try_from_iter_with_nullable([
         ("run_id", text(Some(&case.run_id)), false),
         ("advice", text(Some(advice)), false),

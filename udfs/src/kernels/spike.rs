@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use window::Window;
 
 /// Accepted rows from which on a row is judged.
-const MIN_WINDOW: u64 = 20;
+pub(super) const MIN_WINDOW: u64 = 20;
 /// Rows that hard batches may make up together.
 const FEW_ROWS: u64 = 4;
 /// Rows within which one single row of like height is enough, and within which two are: the same batch in

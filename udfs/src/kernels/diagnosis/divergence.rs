@@ -1,6 +1,6 @@
 //! A rise of the loss that does not come back.
 
-use super::finding::{Hit, Level};
+use super::finding::{Episode, Level};
 use super::limits::Divergence;
 use super::outline::Outline;
 use super::robust::{block_medians, centred_medians, mad, mann_kendall, median, trailing_medians};
@@ -18,7 +18,7 @@ const MOSTLY: f64 = 0.95;
 ///
 /// The newest level is far above the best one, has stayed there and still rises; or the newest
 /// rows are a runaway, which needs no waiting.
-pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Hit> {
+pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Episode> {
     if (loss.rows as f64) < limits.min_rows || (loss.len() as f64) < limits.min_rows {
         return None;
     }
@@ -27,14 +27,8 @@ pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Hit> {
         return None;
     }
     let onset = rise.onset(loss);
-    Some(Hit {
-        level: Level::Error,
-        step: loss.steps[onset],
-        value: rise.now,
-        baseline: rise.best,
-        score: (rise.now - rise.best) / rise.threshold,
-        rows: ((loss.len() - onset) as f64 * loss.rows_per_point()).round() as u64,
-    })
+    let score = (rise.now - rise.best) / rise.threshold;
+    Episode::to_the_end(loss, onset, Level::Error, [rise.now, rise.best, score])
 }
 
 /// How far the newest level is above the best.

@@ -2,6 +2,7 @@
 
 use super::finding::Kind;
 use super::limits::{Limit, Limits};
+use crate::kernels::spike::MIN_WINDOW;
 
 impl Kind {
     /// The kind of that name.
@@ -113,7 +114,7 @@ impl Kind {
     pub fn min_rows(self, limits: &Limits) -> f64 {
         match self {
             Self::Nan => 1.0,
-            Self::LossSpike => 21.0,
+            Self::LossSpike => 1.0 + MIN_WINDOW as f64,
             Self::Divergence => limits.divergence.min_rows,
             Self::Plateau => limits.plateau.min_validation_points,
             Self::Overfitting => limits.overfitting.min_points,

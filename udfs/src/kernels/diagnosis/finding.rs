@@ -1,5 +1,6 @@
 //! What a detector says.
 
+use super::outline::Outline;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -138,24 +139,7 @@ pub struct Finding {
     pub rows: u64,
 }
 
-/// What one rule says of one curve.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Hit {
-    /// How bad it is.
-    pub level: Level,
-    /// The onset.
-    pub step: i64,
-    /// The value that stands out.
-    pub value: f64,
-    /// What it is measured against.
-    pub baseline: f64,
-    /// How far beyond.
-    pub score: f64,
-    /// Rows it has lasted.
-    pub rows: u64,
-}
-
-/// What a streaming rule says of a stretch of rows.
+/// What a rule says of a stretch of rows of one curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// How bad it is.
@@ -176,7 +160,27 @@ pub struct Episode {
     pub rows: u64,
 }
 
-impl Hit {
+impl Episode {
+    /// One that begins at a point of a curve and lasts to its end, with its value, what that is measured
+    /// against, and how far beyond it is.
+    pub fn to_the_end(
+        curve: &Outline,
+        onset: usize,
+        level: Level,
+        [value, baseline, score]: [f64; 3],
+    ) -> Option<Self> {
+        Some(Self {
+            level,
+            step: *curve.steps.get(onset)?,
+            end_step: None,
+            detected_step: *curve.steps.last()?,
+            value,
+            baseline,
+            score,
+            rows: curve.rows_since(onset),
+        })
+    }
+
     /// Of a curve that was judged upside down.
     pub fn negated(self) -> Self {
         Self { value: -self.value, baseline: -self.baseline, ..self }
@@ -184,8 +188,8 @@ impl Hit {
 }
 
 impl Finding {
-    /// What a streaming rule found.
-    pub fn of_episode(kind: Kind, curve: usize, episode: &Episode) -> Self {
+    /// What a rule found in a curve.
+    pub fn new(kind: Kind, curve: usize, episode: &Episode) -> Self {
         Self {
             kind,
             level: episode.level,
@@ -197,22 +201,6 @@ impl Finding {
             baseline: episode.baseline,
             score: episode.score,
             rows: episode.rows,
-        }
-    }
-
-    /// What a rule found that holds at the end of a curve, and has held since `detected_step`.
-    pub fn of_hit(kind: Kind, curve: usize, hit: &Hit, detected_step: i64) -> Self {
-        Self {
-            kind,
-            level: hit.level,
-            curve,
-            step: hit.step,
-            end_step: None,
-            detected_step,
-            value: hit.value,
-            baseline: hit.baseline,
-            score: hit.score,
-            rows: hit.rows,
         }
     }
 

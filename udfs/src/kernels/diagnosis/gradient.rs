@@ -1,6 +1,6 @@
 //! Gradients that burst, grow without end, or vanish.
 
-use super::finding::{Episode, Hit, Level};
+use super::finding::{Episode, Level};
 use super::limits::{GradExplosion, GradVanishing};
 use super::outline::Outline;
 use super::robust::{SIGMA_OF_MEDIAN, median, trailing_medians};
@@ -203,7 +203,7 @@ impl Bursts {
 }
 
 /// Whether a gradient norm grew slowly, but without end, at the end of what is there.
-pub fn growth(norm: &Outline, limits: &GradExplosion) -> Option<Hit> {
+pub fn growth(norm: &Outline, limits: &GradExplosion) -> Option<Episode> {
     let smooth = trailing_medians(&norm.values, 25);
     if smooth.len() < 50 {
         return None;
@@ -218,14 +218,7 @@ pub fn growth(norm: &Outline, limits: &GradExplosion) -> Option<Hit> {
     }
     let onset = full[lowest_at..].iter().rposition(|&value| value < 2.0 * lowest).unwrap_or(0);
     let onset = (24 + lowest_at + onset).min(norm.len() - 1);
-    Some(Hit {
-        level: Level::Error,
-        step: norm.steps[onset],
-        value: now,
-        baseline: lowest,
-        score: now / lowest,
-        rows: ((norm.len() - onset) as f64 * norm.rows_per_point()).round() as u64,
-    })
+    Episode::to_the_end(norm, onset, Level::Error, [now, lowest, now / lowest])
 }
 
 /// Finds a gradient norm that is as good as zero, row by row.
@@ -289,16 +282,9 @@ impl Vanishing {
         let outline = trace.outline();
         let onset = self.onset(&outline.values);
         self.low_rows = 0;
-        self.open = Some(Episode {
-            level: Level::Error,
-            step: outline.steps[onset],
-            end_step: None,
-            detected_step: step,
-            value: now,
-            baseline: self.early,
-            score: self.early / now.max(NOTHING),
-            rows: ((outline.len() - onset) as f64 * outline.rows_per_point()).round() as u64,
-        });
+        let score = self.early / now.max(NOTHING);
+        self.open = Episode::to_the_end(&outline, onset, Level::Error, [now, self.early, score])
+            .map(|open| Episode { detected_step: step, ..open });
     }
 
     /// The point behind the last that was near the level from which the norm fell: that of the rows before

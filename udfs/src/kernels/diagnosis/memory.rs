@@ -1,6 +1,6 @@
 //! Memory that grows steadily, until it is full.
 
-use super::finding::{Hit, Level};
+use super::finding::{Episode, Level};
 use super::limits::MemoryLeak;
 use super::outline::Outline;
 use super::robust::{mann_kendall, quantile};
@@ -20,7 +20,7 @@ const ONE_STEP: f64 = 0.5;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Leak {
     /// The leak itself: the level at its start as baseline, the growth's share of the variance as score.
-    pub hit: Hit,
+    pub episode: Episode,
     /// Growth for each step.
     pub per_step: f64,
     /// The step at which memory is full, where its capacity is known.
@@ -61,15 +61,10 @@ pub fn leak(
         let left = planned_steps.map_or(0, |planned| (planned - last).max(0));
         now >= limits.nearly_full * capacity || now + per_step * left as f64 >= limits.full * capacity
     };
+    let level = Level::Warn;
+    let growing = Episode::to_the_end(memory, blocks.start(hinge.at), level, [now, hinge.base, hinge.fit])?;
     Some(Leak {
-        hit: Hit {
-            level: Level::Warn,
-            step: onset,
-            value: now,
-            baseline: hinge.base,
-            score: hinge.fit,
-            rows: ((memory.len() - blocks.start(hinge.at)) as f64 * memory.rows_per_point()).round() as u64,
-        },
+        episode: Episode { step: onset, ..growing },
         per_step,
         full_step: capacity.map(full),
         is_urgent: capacity.is_some_and(ends_full),

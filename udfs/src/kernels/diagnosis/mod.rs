@@ -35,15 +35,15 @@ mod tests;
 
 pub use advice::StopAdvice;
 pub use eta::{Eta, Left};
-pub use finding::{Episode, Finding, Hit, Kind, Level};
+pub use finding::{Episode, Finding, Kind, Level};
 pub use forecast::Forecast;
 pub use gradient::Bursts;
 pub use limits::Limits;
-pub use monitor::{Facts, Judgement, Monitor};
+pub use monitor::{Judgement, Monitor};
 pub use outline::Outline;
 pub use phase::{Phase, Transition, phases};
 pub use rolling::Rolling;
-pub use run::{Curve, Role, Run};
+pub use run::{Curve, Facts, Role, Run};
 pub use trace::Trace;
 pub use trend::{Trend, rise_score};
 pub use watch::Watch;

@@ -1,13 +1,13 @@
 //! A run under watch, and what there is to say of it.
 
 use super::divergence::divergence;
-use super::finding::{Episode, Finding, Hit, Kind, Level};
+use super::finding::{Episode, Finding, Kind, Level};
 use super::limits::{Limits, Plateau};
 use super::memory::leak;
 use super::outline::Outline;
 use super::overfitting::overfitting;
 use super::plateau::plateau;
-use super::run::{Role, Run};
+use super::run::{Facts, Role, Run};
 use super::watch::Watch;
 use super::{gradient, policy};
 use serde::{Deserialize, Serialize};
@@ -18,19 +18,6 @@ const SOON: usize = 50;
 const COARSE: usize = 256;
 /// Evaluations that are looked back.
 const LOOKS: usize = 20;
-
-/// What is known of a run beside its curves.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Facts {
-    /// The step at which it is to end.
-    pub planned_steps: Option<i64>,
-    /// Memory of the accelerator, in the unit of the curves of [`Role::Memory`].
-    pub memory_capacity: Option<f64>,
-    /// Accelerators it runs on.
-    pub gpu_count: Option<u32>,
-    /// Steps at which it was resumed.
-    pub resumed_at: Vec<i64>,
-}
 
 /// A run under watch: takes rows of its curves one by one, in bounded memory.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -44,20 +31,12 @@ pub struct Monitor {
 impl Monitor {
     /// That of a run as it is.
     pub fn of(run: &Run, limits: &Limits) -> Self {
-        let facts = Facts {
-            planned_steps: run.planned_steps,
-            memory_capacity: run.memory_capacity,
-            gpu_count: run.gpu_count,
-            resumed_at: run.resumed_at.clone(),
-        };
         let curves = run.curves.iter().map(|curve| {
-            let mut watch = Watch::new(curve.role, &curve.key, run.planned_steps, limits);
-            let times = curve.times_s.iter().copied().chain(std::iter::repeat(f64::NAN));
-            let rows = curve.steps.iter().zip(&curve.values).zip(times);
-            rows.for_each(|((step, value), time)| watch.push(*step, time, *value));
+            let mut watch = Watch::new(curve.role, &curve.key, run.facts.planned_steps, limits);
+            curve.rows().for_each(|(step, time_s, value)| watch.push(step, time_s, value));
             watch
         });
-        Self { curves: curves.collect(), facts }
+        Self { facts: run.facts.clone(), curves: curves.collect() }
     }
 
     /// What there is to say of the run as it is, the earliest onset first.
@@ -152,7 +131,7 @@ impl<'a> Judgement<'a> {
         let curves = self.curves(role);
         let findings = curves.flat_map(|(place, _)| {
             let episodes = episodes(&self.run.curves[place]);
-            episodes.into_iter().map(move |episode| Finding::of_episode(kind, place, &episode))
+            episodes.into_iter().map(move |episode| Finding::new(kind, place, &episode))
         });
         once(findings.collect())
     }
@@ -160,7 +139,7 @@ impl<'a> Judgement<'a> {
     /// One finding of the run: the first value of a loss or gradient norm that is not finite.
     fn non_finite(&self) -> Vec<Finding> {
         let of = |(place, curve): (usize, &Watch)| {
-            curve.non_finite()?.episode().map(|episode| Finding::of_episode(Kind::Nan, place, &episode))
+            curve.non_finite()?.episode().map(|episode| Finding::new(Kind::Nan, place, &episode))
         };
         let mut all: Vec<Finding> = self.run.curves.iter().enumerate().filter_map(of).collect();
         all.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.step));
@@ -203,7 +182,7 @@ impl<'a> Judgement<'a> {
         }
         let training: Vec<&Outline> = self.losses().into_iter().map(|(_, loss)| loss).collect();
         let of_loss = |validation: &Outline| overfitting(validation, &training, &self.limits.overfitting);
-        let of_score = |validation: &Outline| of_loss(&validation.negated()).map(Hit::negated);
+        let of_score = |validation: &Outline| of_loss(&validation.negated()).map(Episode::negated);
         let losses = self.curves(Role::ValLoss);
         let found: Vec<Finding> = losses
             .filter_map(|(place, curve)| self.lasting(Kind::Overfitting, place, curve, of_loss))
@@ -273,12 +252,13 @@ impl<'a> Judgement<'a> {
         for (place, memory) in self.curves(Role::Memory) {
             let Some(leak) = rule(memory) else { continue };
             found.extend(
-                self.lasting(Kind::MemoryLeak, place, memory, |memory| rule(memory).map(|leak| leak.hit)),
+                self.lasting(Kind::MemoryLeak, place, memory, |memory| rule(memory).map(|leak| leak.episode)),
             );
             let is_urgent = |memory: &Outline| rule(memory).filter(|leak| leak.is_urgent);
             if leak.is_urgent {
-                let hit =
-                    |memory: &Outline| is_urgent(memory).map(|leak| Hit { level: Level::Error, ..leak.hit });
+                let hit = |memory: &Outline| {
+                    is_urgent(memory).map(|leak| Episode { level: Level::Error, ..leak.episode })
+                };
                 found.extend(self.lasting(Kind::OomRisk, place, memory, hit));
             }
         }
@@ -287,7 +267,7 @@ impl<'a> Judgement<'a> {
 
     fn policy(&self) -> Vec<Finding> {
         let limits = &self.limits.policy;
-        type Rule = fn(&Outline, &super::limits::Policy) -> Option<Hit>;
+        type Rule = fn(&Outline, &super::limits::Policy) -> Option<Episode>;
         let rules: [(Role, Kind, Rule); 4] = [
             (Role::Reward, Kind::RewardCollapse, policy::reward_collapse),
             (Role::Kl, Kind::KlBlowup, policy::kl_blowup),
@@ -310,19 +290,19 @@ impl<'a> Judgement<'a> {
         kind: Kind,
         place: usize,
         curve: &Outline,
-        rule: impl Fn(&Outline) -> Option<Hit>,
+        rule: impl Fn(&Outline) -> Option<Episode>,
     ) -> Option<Finding> {
-        let hit = rule(curve)?;
+        let found = rule(curve)?;
         let coarse = curve.coarse(COARSE);
-        let mut since = *curve.steps.last()?;
+        let mut since = found.detected_step;
         for look in (1..LOOKS).rev() {
             let prefix = coarse.prefix(coarse.len() * look / LOOKS);
             match prefix.steps.last() {
-                Some(&step) if step > hit.step && rule(&prefix).is_some() => since = step,
+                Some(&step) if step > found.step && rule(&prefix).is_some() => since = step,
                 _ => break,
             }
         }
-        Some(Finding::of_hit(kind, place, &hit, since))
+        Some(Finding::new(kind, place, &Episode { detected_step: since, ..found }))
     }
 }
 

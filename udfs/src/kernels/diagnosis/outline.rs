@@ -56,6 +56,11 @@ impl Outline {
         self.rows as f64 / self.len().max(1) as f64
     }
 
+    /// Rows from a point to the end.
+    pub fn rows_since(&self, point: usize) -> u64 {
+        (self.len().saturating_sub(point) as f64 * self.rows_per_point()).round() as u64
+    }
+
     /// Points of a share of the curve, at least `at_least`.
     pub fn share(&self, share: f64, at_least: usize) -> usize {
         ((self.len() as f64 * share) as usize).max(at_least)

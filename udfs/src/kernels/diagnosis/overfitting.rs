@@ -1,6 +1,6 @@
 //! Validation turns up while training goes on.
 
-use super::finding::{Hit, Level};
+use super::finding::{Episode, Level};
 use super::limits::Overfitting;
 use super::outline::Outline;
 use super::robust::{centred_medians, mann_kendall, median, noise_of};
@@ -9,7 +9,7 @@ use super::robust::{centred_medians, mann_kendall, median, noise_of};
 /// there. The onset is the best point, which is also the checkpoint to keep.
 ///
 /// `training` are the losses of the same run: where one of them rises as well, it is no overfitting.
-pub fn overfitting(validation: &Outline, training: &[&Outline], limits: &Overfitting) -> Option<Hit> {
+pub fn overfitting(validation: &Outline, training: &[&Outline], limits: &Overfitting) -> Option<Episode> {
     let points = validation.len();
     if (points as f64) < limits.min_points {
         return None;
@@ -29,14 +29,9 @@ pub fn overfitting(validation: &Outline, training: &[&Outline], limits: &Overfit
         return None;
     }
     let is_bad = rise > limits.error_rise * validation.scale(best);
-    Some(Hit {
-        level: if is_bad { Level::Error } else { Level::Warn },
-        step: validation.steps[best_at],
-        value: now,
-        baseline: best,
-        score: rise / enough,
-        rows: (points - 1 - best_at) as u64,
-    })
+    let level = if is_bad { Level::Error } else { Level::Warn };
+    let turned = Episode::to_the_end(validation, best_at, level, [now, best, rise / enough])?;
+    Some(Episode { rows: (points - 1 - best_at) as u64, ..turned })
 }
 
 fn first_lowest(values: &[f64]) -> Option<(usize, f64)> {

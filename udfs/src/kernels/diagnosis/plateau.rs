@@ -1,6 +1,6 @@
 //! No gain worth the compute.
 
-use super::finding::{Hit, Level};
+use super::finding::{Episode, Level};
 use super::limits::Plateau;
 use super::outline::Outline;
 use super::robust::{Line, block_medians, median, theil_sen, trailing_medians};
@@ -55,7 +55,7 @@ impl Gain {
 /// Whether a loss stands still at the end of what is there. `lr` is the learning rate, where it is known.
 ///
 /// Where the learning rate has decayed a loss is expected to rest, unless it did so long before.
-pub fn plateau(loss: &Outline, lr: Option<&Outline>, limits: &Plateau) -> Option<Hit> {
+pub fn plateau(loss: &Outline, lr: Option<&Outline>, limits: &Plateau) -> Option<Episode> {
     if (loss.len() as f64) < limits.min_rows {
         return None;
     }
@@ -68,14 +68,8 @@ pub fn plateau(loss: &Outline, lr: Option<&Outline>, limits: &Plateau) -> Option
     };
     let decayed = lr.filter(|lr| loss.steps.last().is_some_and(|&step| has_decayed(lr, step, limits)));
     let is_expected = decayed.is_some_and(|lr| rested_before(lr).is_none());
-    Some(Hit {
-        level: if is_expected { Level::Info } else { Level::Warn },
-        step: loss.steps[onset],
-        value: gain.level,
-        baseline: loss.values[onset],
-        score: gain.gain,
-        rows: ((loss.len() - onset) as f64 * loss.rows_per_point()).round() as u64,
-    })
+    let level = if is_expected { Level::Info } else { Level::Warn };
+    Episode::to_the_end(loss, onset, level, [gain.level, loss.values[onset], gain.gain])
 }
 
 fn has_decayed(lr: &Outline, step: i64, limits: &Plateau) -> bool {

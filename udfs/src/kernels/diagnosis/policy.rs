@@ -1,6 +1,6 @@
 //! A policy that fell apart: its reward, divergence, entropy and length.
 
-use super::finding::{Hit, Level};
+use super::finding::{Episode, Level};
 use super::limits::Policy;
 use super::outline::Outline;
 use super::robust::{block_medians, median, theil_sen, trailing_medians};
@@ -9,7 +9,7 @@ use super::robust::{block_medians, median, theil_sen, trailing_medians};
 const SMOOTH: usize = 9;
 
 /// The reward, smoothed over as many points as a collapse must last.
-pub fn reward_collapse(reward: &Outline, limits: &Policy) -> Option<Hit> {
+pub fn reward_collapse(reward: &Outline, limits: &Policy) -> Option<Episode> {
     let (points, lasting) = (reward.len(), lasting(reward, limits)?);
     let level = trailing_medians(&reward.values, lasting);
     let start = median(&reward.values[..lasting]);
@@ -29,11 +29,11 @@ pub fn reward_collapse(reward: &Outline, limits: &Policy) -> Option<Hit> {
     let centred = super::robust::centred_medians(&reward.values, 2);
     let onset = centred[best_at..].iter().rposition(|&value| value > near);
     let onset = (best_at + onset.map_or(0, |last| last + 1)).min(points - 1);
-    Some(hit(reward, onset, now, best, (best - now) / rise))
+    Episode::to_the_end(reward, onset, Level::Error, [now, best, (best - now) / rise])
 }
 
 /// The divergence from the reference policy, against a reference that may grow slowly.
-pub fn kl_blowup(kl: &Outline, limits: &Policy) -> Option<Hit> {
+pub fn kl_blowup(kl: &Outline, limits: &Policy) -> Option<Episode> {
     let lasting = lasting(kl, limits)?;
     let points = kl.len();
     let early = &kl.values[points / 20..points / 4];
@@ -46,20 +46,20 @@ pub fn kl_blowup(kl: &Outline, limits: &Policy) -> Option<Hit> {
         limits.kl.max(limits.kl_ratio * grown.min(3.0 * reference))
     };
     let (onset, now) = stretch(kl, lasting, |at, value| value > limit(at))?;
-    Some(hit(kl, onset, now, reference, now / reference))
+    Episode::to_the_end(kl, onset, Level::Error, [now, reference, now / reference])
 }
 
 /// The entropy, against the median of the first fifth.
-pub fn entropy_collapse(entropy: &Outline, limits: &Policy) -> Option<Hit> {
+pub fn entropy_collapse(entropy: &Outline, limits: &Policy) -> Option<Episode> {
     shrunk(entropy, 0.2, limits.entropy, limits)
 }
 
 /// The length of answers, against the median of the first quarter.
-pub fn length_collapse(length: &Outline, limits: &Policy) -> Option<Hit> {
+pub fn length_collapse(length: &Outline, limits: &Policy) -> Option<Episode> {
     shrunk(length, 0.25, limits.length, limits)
 }
 
-fn shrunk(curve: &Outline, early: f64, share: f64, limits: &Policy) -> Option<Hit> {
+fn shrunk(curve: &Outline, early: f64, share: f64, limits: &Policy) -> Option<Episode> {
     let lasting = lasting(curve, limits)?;
     let before = median(&curve.values[..curve.share(early, 1)]);
     // Entropy of continuous actions may be below zero: a share of it says nothing.
@@ -67,7 +67,7 @@ fn shrunk(curve: &Outline, early: f64, share: f64, limits: &Policy) -> Option<Hi
         return None;
     }
     let (onset, now) = stretch(curve, lasting, |_, value| value < share * before)?;
-    Some(hit(curve, onset, now, before, before / now.max(f64::MIN_POSITIVE)))
+    Episode::to_the_end(curve, onset, Level::Error, [now, before, before / now.max(f64::MIN_POSITIVE)])
 }
 
 /// Points that it must last; none of a short curve.
@@ -89,9 +89,4 @@ fn stretch(curve: &Outline, lasting: usize, is_bad: impl Fn(usize, f64) -> bool)
     let rows = raw.iter().enumerate().rev().take(SMOOTH);
     let onset = rows.take_while(|(at, value)| is_bad(*at, **value)).map(|(at, _)| at).last();
     Some((onset.unwrap_or(first_bad), smooth[smooth.len() - 1]))
-}
-
-fn hit(curve: &Outline, onset: usize, now: f64, before: f64, score: f64) -> Hit {
-    let rows = ((curve.len() - onset) as f64 * curve.rows_per_point()).round() as u64;
-    Hit { level: Level::Error, step: curve.steps[onset], value: now, baseline: before, score, rows }
 }

@@ -1,5 +1,7 @@
 //! A run as the detectors see it.
 
+use super::outline::Outline;
+use super::trace::Trace;
 use serde::{Deserialize, Serialize};
 
 /// What a metric means to the diagnosis.
@@ -83,9 +85,9 @@ pub struct Curve {
     pub times_s: Vec<f64>,
 }
 
-/// What is known of a run.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Run {
+/// What is known of a run beside its curves.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
     /// The step at which it is to end.
     pub planned_steps: Option<i64>,
     /// Memory of the accelerator, in the unit of the curves of [`Role::Memory`].
@@ -94,6 +96,49 @@ pub struct Run {
     pub gpu_count: Option<u32>,
     /// Steps at which it was resumed.
     pub resumed_at: Vec<i64>,
+}
+
+/// A run.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Run {
+    /// What is known beside the curves.
+    pub facts: Facts,
     /// Its metrics.
     pub curves: Vec<Curve>,
+}
+
+impl Curve {
+    /// Its rows: step, time in seconds (NaN where unknown), value.
+    pub fn rows(&self) -> impl Iterator<Item = (i64, f64, f64)> + '_ {
+        let times = self.times_s.iter().copied().chain(std::iter::repeat(f64::NAN));
+        self.steps.iter().zip(times).zip(&self.values).map(|((step, time), value)| (*step, time, *value))
+    }
+
+    /// Its course.
+    pub fn outline(&self) -> Outline {
+        let mut trace = Trace::default();
+        self.rows().for_each(|(step, time_s, value)| trace.push(step, time_s, value));
+        trace.outline()
+    }
+
+    /// The rows up to a step.
+    fn until(&self, step: i64) -> Self {
+        let rows = self.steps.partition_point(|other| *other <= step);
+        Self {
+            role: self.role,
+            key: self.key.clone(),
+            steps: self.steps[..rows].to_vec(),
+            values: self.values[..rows].to_vec(),
+            times_s: self.times_s.iter().take(rows).copied().collect(),
+        }
+    }
+}
+
+impl Run {
+    /// The run as it was at a step.
+    pub fn until(&self, step: i64) -> Self {
+        let mut facts = self.facts.clone();
+        facts.resumed_at.retain(|other| *other <= step);
+        Self { facts, curves: self.curves.iter().map(|curve| curve.until(step)).collect() }
+    }
 }

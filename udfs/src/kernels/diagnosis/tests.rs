@@ -167,10 +167,8 @@ fn example_10_throughput_drop() {
 #[test]
 fn example_11_memory_leak() {
     let run = |memory: &[f64]| Run {
-        memory_capacity: Some(40.0),
-        planned_steps: Some(300),
+        facts: Facts { memory_capacity: Some(40.0), planned_steps: Some(300), ..Facts::default() },
         curves: vec![curve(Role::Memory, memory)],
-        ..Run::default()
     };
     let leaking = rows(300, |i| 20.0 + 0.05 * (i as f64 - 100.0).max(0.0));
     let found = findings_of(&run(&leaking));
@@ -186,10 +184,8 @@ fn example_11_memory_leak() {
 fn example_11_full_in_time() {
     let leaking = rows(300, |i| 20.0 + 0.05 * (i as f64 - 100.0).max(0.0));
     let run = |planned| Run {
-        memory_capacity: Some(40.0),
-        planned_steps: Some(planned),
+        facts: Facts { memory_capacity: Some(40.0), planned_steps: Some(planned), ..Facts::default() },
         curves: vec![curve(Role::Memory, &leaking)],
-        ..Run::default()
     };
     assert_eq!(alarms(&findings_of(&run(450))).len(), 1);
     let found = findings_of(&run(600));
@@ -243,11 +239,8 @@ fn example_16_healthy_short_and_empty() {
 }
 
 fn outline(values: &[f64], times_s: &[f64]) -> Outline {
-    let mut trace = Trace::default();
-    for (row, value) in values.iter().enumerate() {
-        trace.push(row as i64 + 1, times_s.get(row).copied().unwrap_or(f64::NAN), *value);
-    }
-    trace.outline()
+    let steps = (1..=values.len() as i64).collect();
+    Curve { steps, times_s: times_s.to_vec(), ..curve(Role::Loss, values) }.outline()
 }
 
 #[test]
@@ -304,7 +297,7 @@ fn phases_of_a_run_that_diverges() {
     });
     let lr = rows(1000, |i| if i < 100 { i as f64 / 100.0 } else { 1.0 });
     let curves = vec![curve(Role::Loss, &loss), curve(Role::Lr, &lr)];
-    let found = phases_of(&Run { planned_steps: Some(1000), curves, ..Run::default() });
+    let found = phases_of(&Run { facts: Facts { planned_steps: Some(1000), ..Facts::default() }, curves });
     let names: Vec<Phase> = found.iter().map(|(phase, _)| *phase).collect();
     assert_eq!(
         names,
