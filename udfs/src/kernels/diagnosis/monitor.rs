@@ -101,6 +101,11 @@ impl<'a> Judgement<'a> {
         &self.run.facts
     }
 
+    /// The name of a finding's metric.
+    pub fn key(&self, finding: &Finding) -> &str {
+        self.run.curves.get(finding.curve).map_or("", |curve| &curve.key)
+    }
+
     /// Newest rows of a loss or gradient norm that are not finite.
     pub fn trailing_nan_rows(&self) -> u64 {
         let curves = self.run.curves.iter().filter_map(Watch::non_finite);
