@@ -20,6 +20,11 @@ impl RowSet {
         Self::from_sorted_ranges(rows.into_iter().map(|row| (row, row + 1)))
     }
 
+    /// From ascending ranges `start..end`.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        Self::from_sorted_ranges(ranges.into_iter().filter(|(start, end)| start < end))
+    }
+
     fn from_sorted_ranges(ranges: impl Iterator<Item = (u64, u64)>) -> Self {
         let mut set = Self::new();
         for (start, end) in ranges {
