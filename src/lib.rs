@@ -28,7 +28,8 @@
 //! - A Parquet file that the catalog does not name does not exist. One SQLite transaction commits
 //!   new files and how far each log was read, together.
 //! - The tables are a function of the logs: any sequence of refreshes ends where one conversion of
-//!   the whole log ends. What depends on the clock or on `runq.toml` is computed when read.
+//!   the whole log ends. What depends on the clock or on `runq.toml` is computed when read; but for what
+//!   the diagnosis finds, which is made anew when its rules change.
 //! - Files are never changed. Rows that cease to count (a later arrival at the same step, a run read
 //!   anew) are hidden by their number in the file, until a compaction leaves them out.
 //! - Whatever is read of the cache was checked against what was written. Damage is never worked around:

@@ -2,6 +2,7 @@
 
 use crate::error::UserError;
 use crate::records::Goal;
+use crate::records::roles::Rules;
 use crate::sources::console::{self, Console};
 use runq_udfs::kernels::diagnosis::{Limits, Role};
 use std::collections::BTreeMap;
@@ -80,6 +81,12 @@ impl Settings {
                 ..error
             }),
         }
+    }
+
+    /// By what runs are judged.
+    pub fn rules(&self) -> Rules {
+        let roles = self.roles.iter().map(|(key, word)| (key.clone(), word.0)).collect();
+        Rules { roles, limits: self.thresholds.clone() }
     }
 
     fn parse(text: &str) -> Result<Self, UserError> {

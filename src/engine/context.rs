@@ -230,7 +230,9 @@ fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static s
         (
             "alerts",
             "select alert_id, run_id, key, kind, level, step, end_step, detected_step, time, value, baseline, score,
-                row_count, title, text, origin, seq from alerts"
+                row_count, title, text, origin, seq from alerts
+             union all select alert_id, run_id, key, kind, level, step, end_step, detected_step, time, value, baseline,
+                score, row_count, title, text, origin, seq from findings"
                 .into(),
         ),
         ("phases", "select run_id, step, time, phase_from, phase_to, reason from phases".into()),

@@ -27,8 +27,8 @@ pub struct TableFile {
 /// # Errors
 /// When no table of that name is stored.
 pub fn list(snapshot: &Snapshot, table: &str) -> anyhow::Result<Vec<TableFile>> {
-    let Some(table) = Table::from_name(table) else {
-        let names: Vec<&str> = Table::ALL.into_iter().map(Table::name).collect();
+    let Some(table) = public().find(|known| known.name() == table) else {
+        let names: Vec<&str> = public().map(Table::name).collect();
         let error = UserError::failed(format!("table \"{table}\" has no files"));
         return Err(error.hint(format!("tables with files: {}", names.join(", "))).into());
     };
@@ -42,15 +42,23 @@ pub fn list(snapshot: &Snapshot, table: &str) -> anyhow::Result<Vec<TableFile>> 
     Ok(counting(snapshot, table).map(entry).collect())
 }
 
+/// Tables that have a name of their own in SQL.
+fn public() -> impl Iterator<Item = Table> {
+    Table::ALL.into_iter().filter(|table| *table != Table::Findings)
+}
+
+/// Alerts are those that were logged, and findings.
 fn counting(snapshot: &Snapshot, table: Table) -> impl Iterator<Item = &FileRecord> {
-    snapshot.files_of(table).filter(|file| file.class == FileClass::Live)
+    let other = (table == Table::Alerts).then_some(Table::Findings);
+    let files = snapshot.files_of(table).chain(other.into_iter().flat_map(|other| snapshot.files_of(other)));
+    files.filter(|file| file.class == FileClass::Live)
 }
 
 /// One `create or replace view` a table. Rows that do not count are left out by their number in
 /// the file, which is exact for as long as these files are the ones that count.
 pub fn duckdb_views(snapshot: &Snapshot) -> String {
     let mut sql = String::new();
-    for table in Table::ALL {
+    for table in public() {
         let files: Vec<&FileRecord> = counting(snapshot, table).collect();
         let view = if files.is_empty() { empty_view(table) } else { duckdb_view(snapshot, table, &files) };
         // Writing to a string cannot fail.

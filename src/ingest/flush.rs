@@ -1,18 +1,22 @@
 //! A batch becomes Parquet files and one commit.
 
 use super::duplicates::Likeness;
+use super::judge::{self, Grounds, Missing, Portion};
 use super::load::{Active, Batch};
-use super::overlap::{self, Overlap};
+use super::overlap::{self, Overlap, Overlaps};
 use super::points::Group;
 use super::settle::{rewind_of, rewinds_of, settle};
 use super::state::{RunPlace, run_row};
+use super::watch::{self, Eyes, Roles};
 use crate::records::batch::{Cell, rows_to_batch};
+use crate::records::roles::Rules;
 use crate::records::schema::Table;
 use crate::store::catalog::HiddenKind;
 use crate::store::merge;
 use crate::store::rows::RowSet;
 use crate::store::writer::FileWriter;
 use crate::store::{Catalog, Changes, FileClass, FileRecord, Limits, RunRecord, Snapshot};
+use runq_udfs::kernels::diagnosis::Role;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,6 +38,8 @@ pub struct Flush<'a> {
     pub now_ms: i64,
     /// What the commits of one pass share.
     pub order: &'a Order,
+    /// By what runs are judged.
+    pub rules: &'a Rules,
 }
 
 /// Commits of several threads come one after the other; the files are written side by side.
@@ -46,6 +52,11 @@ impl Order {
     /// Alerts are numbered from `next_alert_seq`.
     pub fn new(next_alert_seq: i64) -> Self {
         Self { turn: Mutex::new(()), next_alert_seq: AtomicI64::new(next_alert_seq) }
+    }
+
+    /// The first of so many numbers that no alert bears yet.
+    fn next_seq(&self, count: i64) -> i64 {
+        self.next_alert_seq.fetch_add(count, atomic::Ordering::Relaxed)
     }
 }
 
@@ -74,6 +85,7 @@ impl Flush<'_> {
         let overlaps = work.write_points(batch)?;
         work.resolve(batch, overlaps)?;
         batch.runs.iter_mut().for_each(|run| run.state.settle_last_step());
+        work.judge(batch, current)?;
         work.write_small_tables(batch)?;
         let file_count = work.changes.new_files.len() as u64;
         // Files that several runs share are looked at anew: another thread may have hidden rows in them.
@@ -99,9 +111,6 @@ struct Work<'a> {
     superseded: BTreeMap<i64, RowSet>,
 }
 
-/// Metrics of a run (by its index) whose new points may touch stored ones.
-type Overlaps = BTreeMap<usize, BTreeMap<String, Overlap>>;
-
 impl Work<'_> {
     fn write_points(&mut self, batch: &mut Batch) -> anyhow::Result<Overlaps> {
         let mut groups = batch.points.take();
@@ -114,12 +123,20 @@ impl Work<'_> {
                 .then_with(|| runs[a.run].run_id.cmp(&runs[b.run].run_id))
         };
         groups.sort_by(order);
+        let roles: Vec<Option<Role>> =
+            groups.iter().map(|group| role_of(group, &mut batch.roles, self.flush.rules)).collect();
+        for group in groups.iter().zip(&roles).filter_map(|(group, role)| role.and(Some(group))) {
+            watch::note_starts(&mut batch.runs[group.run], group);
+        }
         let mut overlaps = rewound_overlaps(&batch.runs);
         let mut output: Option<PointFile> = None;
-        for mut group in groups {
+        for (mut group, role) in groups.into_iter().zip(roles) {
             let run = &mut batch.runs[group.run];
             let settled = settle(&group.key, group.internal, &mut group.points, &mut run.state);
             run.state.key(&group.key).arrivals = group.arrivals;
+            if let Some(role) = role {
+                watch::look_at(run, role, &group, &settled, self.flush.rules);
+            }
             if settled.reread {
                 batch.reread.insert(run.key.clone(), run.state.hints.clone());
             }
@@ -166,7 +183,11 @@ impl Work<'_> {
         for (index, keys) in overlaps {
             let run = &mut batch.runs[index];
             let files = self.metrics_files(run, stored.as_ref())?;
-            let resolved = overlap::resolve(self.flush.cache, &run.run_id, &keys, &files, self.flush.limits)?;
+            let mut eyes = Eyes::new(run, &keys, &mut batch.roles, self.flush.rules);
+            let Flush { cache, limits, .. } = *self.flush;
+            let see = &mut |key: &str, row| eyes.see(key, row);
+            let resolved = overlap::resolve(cache, &run.run_id, &keys, &files, limits, see)?;
+            eyes.close(run);
             for (file, rows) in resolved.superseded {
                 self.supersede(&files[file], &rows);
             }
@@ -194,6 +215,60 @@ impl Work<'_> {
         Ok(old.chain(new).cloned().collect())
     }
 
+    /// Has the runs judged whose logs are read to their end.
+    fn judge(&mut self, batch: &mut Batch, current: Option<(&str, &str)>) -> anyhow::Result<()> {
+        let mut portion = Portion::default();
+        for index in 0..batch.runs.len() {
+            let run = &mut batch.runs[index];
+            if !judge::is_due(&run.state) {
+                continue;
+            }
+            if run.is_of(current) {
+                self.changes.watches.push((run.run_id.clone(), None));
+                continue;
+            }
+            let grounds = Grounds::of(&run.state, &mut batch.roles, self.flush.rules);
+            portion.add(index, run, grounds);
+            if portion.point_count >= self.flush.limits.reread_points {
+                self.judge_portion(batch, std::mem::take(&mut portion))?;
+            }
+        }
+        self.judge_portion(batch, portion)
+    }
+
+    fn judge_portion(&mut self, batch: &mut Batch, mut portion: Portion) -> anyhow::Result<()> {
+        let Flush { cache, limits, rules, now_ms, .. } = *self.flush;
+        let (long, short) = portion.split_missing(&batch.runs, limits);
+        self.resolve(batch, long)?;
+        if !short.is_empty() {
+            let files = self.files_of(&batch.runs, &short)?;
+            judge::read(cache, &files, &short, &mut batch.runs, rules)?;
+        }
+        for (index, grounds) in &portion.runs {
+            let run = &mut batch.runs[*index];
+            self.changes.watches.push((run.run_id.clone(), judge::to_keep(run, limits, now_ms)?));
+            judge::judge(run, grounds, rules, &mut || self.flush.order.next_seq(1));
+        }
+        Ok(())
+    }
+
+    /// Files with points of the runs that lack some, and the rows of each that do not count.
+    fn files_of(&self, runs: &[Active], missing: &[Missing]) -> anyhow::Result<judge::Files> {
+        let ids: BTreeSet<&String> = missing.iter().map(|curve| &runs[curve.run].run_id).collect();
+        let snapshot = self.flush.catalog.snapshot()?;
+        let is_wanted = |file: &&FileRecord| {
+            let may_hold = || ids.iter().any(|id| file.members.may_hold(id));
+            file.table == Table::Metrics && file.class == FileClass::Live && may_hold()
+        };
+        let hidden = |file: &FileRecord| match self.superseded.get(&file.id) {
+            Some(rows) => file.hidden().union(rows),
+            None => file.hidden(),
+        };
+        let stored = snapshot.files.iter().filter(is_wanted).map(|file| (file.clone(), hidden(file), false));
+        let new = self.changes.new_files.iter().filter(is_wanted);
+        Ok(stored.chain(new.map(|file| (file.clone(), file.superseded.clone(), true))).collect())
+    }
+
     fn supersede(&mut self, file: &FileRecord, rows: &RowSet) {
         match self.changes.new_files.iter_mut().find(|new| new.path == file.path) {
             Some(new) => new.superseded = new.superseded.union(rows),
@@ -207,6 +282,7 @@ impl Work<'_> {
     fn write_small_tables(&mut self, batch: &mut Batch) -> anyhow::Result<()> {
         let mut runs = Vec::new();
         let mut configs = Vec::new();
+        let (mut findings, mut phases) = (Vec::new(), Vec::new());
         let mut summary = Vec::new();
         for run in &batch.runs {
             let project = project(run);
@@ -221,6 +297,10 @@ impl Work<'_> {
             if run.config_changed {
                 configs.extend(run.state.config_rows(&run.run_id, project));
             }
+            if run.verdict_changed {
+                findings.extend(run.state.verdict.finding_rows(&run.run_id, project));
+                phases.extend(run.state.verdict.phase_rows(&run.run_id, project));
+            }
         }
         let projects: Vec<Option<String>> = batch.runs.iter().map(|run| project(run).clone()).collect();
         let with_project = |rows: Vec<(usize, Vec<Cell>)>| -> Vec<Vec<Cell>> {
@@ -233,6 +313,8 @@ impl Work<'_> {
         self.write_rows(Table::Runs, runs)?;
         self.write_rows(Table::Configs, configs)?;
         self.write_rows(Table::Summary, summary)?;
+        self.write_rows(Table::Findings, findings)?;
+        self.write_rows(Table::Phases, phases)?;
         self.write_rows(Table::Texts, with_project(std::mem::take(&mut batch.texts)))?;
         let alerts = self.numbered(std::mem::take(&mut batch.alerts))?;
         self.write_rows(Table::Alerts, with_project(alerts))?;
@@ -242,8 +324,7 @@ impl Work<'_> {
     /// Gives alerts their numbers, which grow for ever.
     fn numbered(&self, mut alerts: Vec<(usize, Vec<Cell>)>) -> anyhow::Result<Vec<(usize, Vec<Cell>)>> {
         let column = Table::Alerts.stored_schema().index_of("seq")?;
-        let next = &self.flush.order.next_alert_seq;
-        let first = next.fetch_add(alerts.len() as i64, atomic::Ordering::Relaxed);
+        let first = self.flush.order.next_seq(alerts.len() as i64);
         for (seq, (_, alert)) in (first..).zip(&mut alerts) {
             if let Some(cell) = alert.get_mut(column) {
                 *cell = seq.into();
@@ -292,8 +373,10 @@ impl Work<'_> {
             add(run_id, &|_| true)?;
         }
         for run in batch.runs.iter().filter(|run| !run.fresh) {
-            add(&run.run_id, &|table| {
-                table.is_replaced() && (table != Table::Configs || run.config_changed)
+            add(&run.run_id, &|table| match table {
+                Table::Configs => run.config_changed,
+                Table::Findings | Table::Phases => run.verdict_changed,
+                other => other.is_replaced(),
             })?;
         }
         for (file_id, runs) in drops {
@@ -341,6 +424,11 @@ impl Work<'_> {
         self.changes.next_alert_seq = Some(self.flush.order.next_alert_seq.load(atomic::Ordering::Relaxed));
         Ok(())
     }
+}
+
+/// What a metric means; nothing where it is the tracker's own.
+fn role_of(group: &Group, roles: &mut Roles, rules: &Rules) -> Option<Role> {
+    if group.internal { None } else { roles.of(&group.key, rules) }
 }
 
 fn project(run: &Active) -> &Option<String> {

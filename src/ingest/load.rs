@@ -6,6 +6,7 @@ use super::points::Points;
 use super::settle::AxisHint;
 use super::sink::RunSink;
 use super::state::{Config, KeyState, RunState};
+use super::watch::{Roles, RunWatch};
 use crate::records::batch::Cell;
 use crate::records::{Axis, Problem, UNREADABLE};
 use crate::sources::find::sidecar;
@@ -32,13 +33,28 @@ pub struct Active {
     pub writes_ends: bool,
     /// State, up to date with the batch.
     pub state: RunState,
+    /// What the diagnosis saw of it, up to date with what is stored.
+    pub watch: RunWatch,
     /// Whether its configuration changed since the last commit.
     pub config_changed: bool,
+    /// Whether what the diagnosis says of it changed since the last commit.
+    pub verdict_changed: bool,
     /// Whether the run is new or was reset: nothing of it is stored.
     pub fresh: bool,
 }
 
 impl Active {
+    /// Whether it is a run of a log (source, identity).
+    pub fn is_of(&self, log: Option<(&str, &str)>) -> bool {
+        log == Some((self.key.source.as_str(), self.key.identity.as_str()))
+    }
+
+    /// Has it judged anew, whatever was seen of it.
+    pub fn forget_verdict(&mut self) {
+        self.watch = RunWatch::default();
+        self.state.is_unjudged = true;
+    }
+
     /// Takes over configuration that lies beside the log.
     pub fn apply(&mut self, configs: &BTreeMap<String, Config>) {
         for (path, config) in configs {
@@ -80,6 +96,8 @@ pub struct Batch {
     pub reread: BTreeMap<RunKey, BTreeMap<String, AxisHint>>,
     /// Notes for stderr, by path of the input.
     pub notes: Vec<(String, String)>,
+    /// Roles of metrics, as far as they were asked for.
+    pub roles: Roles,
 }
 
 impl Batch {
@@ -119,11 +137,11 @@ impl Batch {
 
     /// Forgets what is committed; runs of the log at hand go on.
     pub fn after_commit(&mut self, current: Option<(&str, &str)>) {
-        let is_current = |run: &Active| current == Some((run.key.source.as_str(), run.key.identity.as_str()));
-        self.runs.retain(is_current);
+        self.runs.retain(|run| run.is_of(current));
         for run in &mut self.runs {
             run.fresh = false;
             run.config_changed = false;
+            run.verdict_changed = false;
         }
         self.index = self.runs.iter().enumerate().map(|(i, run)| (run.key.clone(), i)).collect();
         self.dropped_runs.clear();

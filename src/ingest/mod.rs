@@ -3,6 +3,7 @@
 pub mod duplicates;
 pub mod flush;
 pub mod ids;
+pub mod judge;
 pub mod known;
 pub mod load;
 pub mod look;
@@ -13,8 +14,11 @@ pub mod points;
 pub mod settle;
 pub mod sink;
 pub mod state;
+pub mod verdict;
+pub mod watch;
 pub mod worker;
 
+use crate::records::roles::Rules;
 use crate::sources::find::discover;
 use crate::sources::find::tree::Walked;
 use crate::store::{Catalog, Changes, Limits, sweep};
@@ -83,6 +87,8 @@ pub struct Refresh<'a> {
     pub settings: &'a discover::Settings<'a>,
     /// Sizes.
     pub limits: Limits,
+    /// By what runs are judged.
+    pub rules: &'a Rules,
     /// Now, milliseconds since 1970.
     pub now_ms: i64,
 }
@@ -96,10 +102,13 @@ impl Refresh<'_> {
         let mut outcome = Outcome::default();
         let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
         let mut memory = if first.is_worth_keeping { first.memory()? } else { None };
+        let rules = self.rules.hash();
+        let is_judged_so = self.catalog.rules()? == Some(rules);
         // What stands at the end of a log without a line end is read once the log is at rest.
-        if !first.is_unchanged || self.catalog.has_tail_at_rest(self.rest_ns())? {
-            let is_all = self.read(first.walked, &mut outcome, progress)?;
+        if !first.is_unchanged || !is_judged_so || self.catalog.has_tail_at_rest(self.rest_ns())? {
+            let is_all = self.read(first.walked, !is_judged_so, &mut outcome, progress)?;
             memory = memory.filter(|_| is_all);
+            self.note_rules(rules, is_judged_so)?;
             duplicates::settle(self)?;
             self.tidy(&mut outcome)?;
         }
@@ -108,9 +117,21 @@ impl Refresh<'_> {
         Ok(outcome)
     }
 
-    /// Reads what is new in what was seen. Returns whether that was all: logs that are written over
-    /// while they are read are left for the next refresh.
-    fn read(&self, walked: Walked, outcome: &mut Outcome, progress: &dyn Progress) -> anyhow::Result<bool> {
+    /// Notes that all runs were judged by the rules of this hash.
+    fn note_rules(&self, rules: i64, is_noted: bool) -> anyhow::Result<()> {
+        let changes = Changes { rules: Some(rules), now_ms: self.now_ms, ..Changes::default() };
+        if is_noted { Ok(()) } else { self.catalog.commit(&changes) }
+    }
+
+    /// Reads what is new in what was seen; where the rules changed, all runs are judged anew. Returns
+    /// whether that was all: logs that are written over while they are read are left for the next refresh.
+    fn read(
+        &self,
+        walked: Walked,
+        judge_all: bool,
+        outcome: &mut Outcome,
+        progress: &dyn Progress,
+    ) -> anyhow::Result<bool> {
         let mut look = Look::new(&walked.base, self.settings, self.catalog)?;
         let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
@@ -118,7 +139,7 @@ impl Refresh<'_> {
             discovery.stats.iter().map(|(path, stat)| (path.clone(), self.stat_of(stat))).collect();
         let found: Vec<FoundRun> = discovery.found.into_iter().flat_map(found_runs).collect();
         // Each pass reads what the one before found out: ids that clash, metrics without steps.
-        let mut again = Again::default();
+        let mut again = Again::new(judge_all);
         for _ in 0..MAX_PASSES {
             let pass = Pass { refresh: self, base: &look.base, found: &found, stats: &stats, progress };
             if !pass.run(&look, &mut again, outcome)? {

@@ -1,12 +1,13 @@
 //! Which of several points at one step counts: the last arrival, unless the producer took it back.
 
 use super::state::KeyState;
-use crate::records::columns::{Columns, PointRow};
+use crate::records::columns::{Columns, NO_TIME, PointRow};
 use crate::records::schema::Table;
 use crate::store::merge::{Merge, SortedFile, column, rows_where, texts};
 use crate::store::rows::RowSet;
 use crate::store::{FileRecord, Limits};
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -44,6 +45,9 @@ impl Overlap {
     }
 }
 
+/// Metrics of runs (by their index in a batch) whose new points may touch stored ones.
+pub type Overlaps = BTreeMap<usize, BTreeMap<String, Overlap>>;
+
 /// What [`resolve`] found.
 #[derive(Debug, Default)]
 pub struct Resolved {
@@ -53,8 +57,8 @@ pub struct Resolved {
     pub states: BTreeMap<String, KeyState>,
 }
 
-/// Reads the stored points of `keys` of one run and decides which count. Streams: memory does not
-/// grow with the run.
+/// Reads the stored points of `keys` of one run and decides which count; `see` is shown those that do of
+/// metrics to recompute, by key and step. Streams: memory does not grow with the run.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -64,6 +68,7 @@ pub fn resolve(
     keys: &BTreeMap<String, Overlap>,
     files: &[FileRecord],
     limits: Limits,
+    see: &mut dyn FnMut(&str, PointRow),
 ) -> anyhow::Result<Resolved> {
     let recompute = keys.values().any(|overlap| overlap.recompute);
     let from_step = keys.values().map(|overlap| overlap.from_step).min().unwrap_or(i64::MIN);
@@ -83,7 +88,7 @@ pub fn resolve(
         Table::Metrics.sort_columns(),
         limits.batch_rows,
     )?;
-    let mut judge = Judge::new(keys);
+    let mut judge = Judge::new(keys, see);
     while let Some((batch, places)) = merge.next_rows(limits.batch_rows)? {
         let (Some(steps), Some(segments), Some(seqs), Some(values)) = (
             column::<Int64Type>(&batch, "step"),
@@ -93,10 +98,18 @@ pub fn resolve(
         ) else {
             anyhow::bail!("a metrics file lacks a column");
         };
+        let times =
+            batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMillisecondType>());
+        let time = |row: usize| times.filter(|times| times.is_valid(row)).map_or(NO_TIME, |t| t.value(row));
         let names = texts(&batch, "key");
         for (i, place) in places.iter().enumerate() {
-            let row =
-                PointRow { step: steps[i], value: values[i], time: 0, seq: seqs[i], segment: segments[i] };
+            let row = PointRow {
+                step: steps[i],
+                value: values[i],
+                time: time(i),
+                seq: seqs[i],
+                segment: segments[i],
+            };
             judge.row(names.get(i).copied().unwrap_or_default(), row, (place.file, place.row));
         }
     }
@@ -109,13 +122,14 @@ struct Judge<'a> {
     held: Option<(String, PointRow, (usize, u64))>,
     losers: BTreeMap<usize, Vec<u64>>,
     states: BTreeMap<String, KeyState>,
+    see: &'a mut dyn FnMut(&str, PointRow),
 }
 
 impl<'a> Judge<'a> {
-    fn new(keys: &'a BTreeMap<String, Overlap>) -> Self {
+    fn new(keys: &'a BTreeMap<String, Overlap>, see: &'a mut dyn FnMut(&str, PointRow)) -> Self {
         let states = keys.iter().filter(|(_, overlap)| overlap.recompute);
         let states = states.map(|(key, _)| (key.clone(), KeyState::default())).collect();
-        Self { keys, held: None, losers: BTreeMap::new(), states }
+        Self { keys, held: None, losers: BTreeMap::new(), states, see }
     }
 
     fn row(&mut self, key: &str, row: PointRow, place: (usize, u64)) {
@@ -131,6 +145,7 @@ impl<'a> Judge<'a> {
             self.losers.entry(file).or_default().push(number);
         } else if let Some(state) = self.states.get_mut(&key) {
             state.push(row.step, row.value);
+            (self.see)(&key, row);
         }
     }
 

@@ -25,6 +25,15 @@ pub struct Again {
     torn: BTreeSet<RunKey>,
     /// All that was learned in the passes so far.
     hints: Hints,
+    /// Whether all runs are judged anew.
+    judge_all: bool,
+}
+
+impl Again {
+    /// Nothing is known yet; all runs may have to be judged anew.
+    pub fn new(judge_all: bool) -> Self {
+        Self { judge_all, ..Self::default() }
+    }
 }
 
 /// One pass over all logs.
@@ -53,12 +62,16 @@ impl Pass<'_> {
         let lost = ids.known.iter().filter(|(_, id)| damaged.contains(*id)).map(|(key, _)| key.clone());
         let reread = lost.chain(ids.renamed()).chain(std::mem::take(&mut again.runs)).collect();
         let mut same_start = |record: &InputRecord| look.same_start(record);
-        let plan = plan::plan(self.found, self.stats, &look.known, &reread, &mut same_start);
+        let mut plan = plan::plan(self.found, self.stats, &look.known, &reread, &mut same_start);
+        let judge_all = std::mem::take(&mut again.judge_all);
+        if judge_all {
+            plan.add_unchanged(self.found);
+        }
         if plan.jobs.is_empty() && plan.gone.is_empty() {
             return Ok(false);
         }
         let torn = std::mem::take(&mut again.torn);
-        let shared = Shared::new(self, &look.known, &ids, &again.hints, &torn)?;
+        let shared = Shared::new(self, &look.known, &ids, (&again.hints, &torn), judge_all)?;
         let (reread, torn) = self.load(&shared, &plan, outcome)?;
         again.runs.extend(torn.iter().cloned());
         again.torn = torn;

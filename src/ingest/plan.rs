@@ -46,6 +46,16 @@ pub struct Plan {
     pub gone: Vec<(String, String)>,
 }
 
+impl Plan {
+    /// Adds the logs of which nothing is to be read.
+    pub fn add_unchanged(&mut self, found: &[FoundRun]) {
+        let log = |run: &FoundRun| (run.source, run.logs.identity.clone());
+        let busy: BTreeSet<_> = self.jobs.iter().map(|job| log(&job.run)).collect();
+        let idle = found.iter().filter(|run| !busy.contains(&log(run)));
+        self.jobs.extend(idle.map(|run| Job { run: run.clone(), reset: false, inputs: Vec::new() }));
+    }
+}
+
 /// Finds out what changed. `same_start` tells whether a file still begins (and continues up to what
 /// was read) as it did; it is asked only about files whose size or time moved.
 pub fn plan(

@@ -2,6 +2,7 @@
 
 use super::overlap::Rewind;
 use super::settle::AxisHint;
+use super::verdict::Verdict;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
 use crate::sources::find::sidecar;
@@ -53,6 +54,14 @@ pub struct RunState {
     pub durations_s: BTreeMap<i32, f64>,
     /// Smallest step of the rewinds since the last commit.
     pub new_rewind: Option<i64>,
+    /// First step of each start but the first, by the metrics that mean something to the diagnosis.
+    pub starts: BTreeMap<i32, i64>,
+    /// The last word of the diagnosis.
+    pub verdict: Verdict,
+    /// The plan it was made by.
+    pub judged_plan: Option<i64>,
+    /// Whether points that mean something to it changed since.
+    pub is_unjudged: bool,
 }
 
 /// Hyperparameters: text and number by key.
@@ -333,9 +342,11 @@ impl RunState {
         self.last_step = last(|key| key.axis == Axis::Step).or_else(|| last(|_| true));
     }
 
-    /// Steps the run means to make, by its configuration.
-    fn planned_steps(&self) -> Option<i64> {
-        self.all_config().iter().find_map(|(key, (_, number))| planned_steps(key, *number))
+    /// Steps the run means to make, by its own word, else by its configuration.
+    pub fn planned(&self) -> Option<i64> {
+        let by_config =
+            || self.all_config().iter().find_map(|(key, (_, number))| planned_steps(key, *number));
+        self.all_facts().planned_steps.or_else(by_config)
     }
 
     /// Sets a final value, or removes it with what is nested under it.
@@ -463,7 +474,7 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
         time_cell(updated_at),
         duration_s.into(),
         state.last_step.into(),
-        facts.planned_steps.or_else(|| state.planned_steps()).into(),
+        state.planned().into(),
         counts.iter().sum::<i64>().into(),
         (counts.len() as i64).into(),
         i64::from(state.segment_count.max(1)).into(),
@@ -482,8 +493,8 @@ pub fn run_row(place: &RunPlace<'_>, state: &RunState) -> Vec<Cell> {
         facts.git_branch.clone().into(),
         facts.git_dirty.into(),
         facts.git_remote.clone().into(),
-        Cell::Null,
-        Cell::Null,
+        state.verdict.phase().into(),
+        state.verdict.worst_level().into(),
         place.path.into(),
     ]
 }

@@ -15,6 +15,9 @@ use crate::store::{Catalog, InputRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
+/// Runs at work at once: the diagnosis keeps some memory for each.
+const MAX_RUNS: usize = 2_048;
+
 /// What is known of the axes of metrics, by run.
 pub type Hints = BTreeMap<RunKey, BTreeMap<String, AxisHint>>;
 
@@ -26,6 +29,8 @@ pub struct Shared<'a> {
     hints: &'a Hints,
     /// Logs that were written over while an earlier pass read them.
     torn: &'a BTreeSet<RunKey>,
+    /// Whether all runs are judged anew.
+    judge_all: bool,
     order: Order,
     /// The next log to be read.
     next_job: AtomicUsize,
@@ -45,8 +50,8 @@ impl<'a> Shared<'a> {
         pass: &'a Pass<'a>,
         known: &'a Known,
         ids: &'a Ids,
-        hints: &'a Hints,
-        torn: &'a BTreeSet<RunKey>,
+        (hints, torn): (&'a Hints, &'a BTreeSet<RunKey>),
+        judge_all: bool,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             pass,
@@ -54,6 +59,7 @@ impl<'a> Shared<'a> {
             ids,
             hints,
             torn,
+            judge_all,
             order: Order::new(pass.refresh.catalog.next_alert_seq()?),
             next_job: AtomicUsize::new(0),
             active: AtomicUsize::new(1),
@@ -150,6 +156,9 @@ impl<'a> Worker<'a> {
             // It may be written over again: what was read of the others is safe from that.
             self.commit(None)?;
         }
+        if self.batch.runs.len() >= MAX_RUNS {
+            self.commit(None)?;
+        }
         if !self.job(job)? {
             let reread = self.batch.take_reread();
             self.batch = Batch::default();
@@ -186,12 +195,22 @@ impl<'a> Worker<'a> {
                 return Ok(false);
             }
         }
-        if !configs.is_empty() {
-            let runs = self.apply_configs(&loader)?;
-            configs.iter_mut().for_each(|record| record.runs.clone_from(&runs));
-            self.batch.inputs.append(&mut configs);
+        if !configs.is_empty() || self.shared.judge_all {
+            self.open_known(&loader)?;
+        }
+        let runs: Vec<String> = self.runs_of(&job.run).map(|run| run.run_id.clone()).collect();
+        configs.iter_mut().for_each(|record| record.runs.clone_from(&runs));
+        self.batch.inputs.append(&mut configs);
+        if self.shared.judge_all {
+            self.runs_of(&job.run).for_each(Active::forget_verdict);
         }
         Ok(true)
+    }
+
+    /// The runs at work of a log.
+    fn runs_of(&mut self, run: &FoundRun) -> impl Iterator<Item = &mut Active> {
+        let log = (run.source, run.logs.identity.clone());
+        self.batch.runs.iter_mut().filter(move |active| active.is_of(Some((log.0, &log.1))))
     }
 
     /// Reads a configuration beside the log.
@@ -218,11 +237,9 @@ impl<'a> Worker<'a> {
         record
     }
 
-    /// Hands the configuration to the runs of the log that were not opened by reading it; returns
-    /// the ids of all its runs.
-    fn apply_configs(&mut self, loader: &Loader<'_>) -> anyhow::Result<Vec<String>> {
+    /// Opens the runs of the log that were not opened by reading it, with the configuration beside it.
+    fn open_known(&mut self, loader: &Loader<'_>) -> anyhow::Result<()> {
         let run = &loader.job.run;
-        let is_of_log = |key: &&RunKey| key.source == run.source && key.identity == run.logs.identity;
         let ids = self.shared.ids;
         let known: Vec<RunKey> = match loader.job.reset {
             true => Vec::new(),
@@ -238,8 +255,7 @@ impl<'a> Worker<'a> {
                 self.batch.add_run(opened);
             }
         }
-        let of_log = self.batch.runs.iter().filter(|active| is_of_log(&&active.key));
-        Ok(of_log.map(|active| active.run_id.clone()).collect())
+        Ok(())
     }
 
     /// The record of an input that is read from its start.
@@ -319,6 +335,7 @@ impl<'a> Worker<'a> {
             limits: refresh.limits,
             now_ms: refresh.now_ms,
             order: &self.shared.order,
+            rules: refresh.rules,
         };
         self.done.notes.append(&mut self.batch.notes);
         let written = flush.commit(&mut self.batch, current)?;
@@ -369,6 +386,8 @@ impl Runs for Opener<'_> {
             false => self.catalog.run_state(&run_id)?,
         };
         let fresh = stored.is_none();
+        let kept = if fresh { None } else { self.catalog.watch(&run_id)? };
+        let watch = kept.map(|bytes| postcard::from_bytes(&bytes)).transpose()?.unwrap_or_default();
         let mut state: RunState = match stored {
             Some(bytes) => postcard::from_bytes(&bytes)?,
             None => {
@@ -382,6 +401,18 @@ impl Runs for Opener<'_> {
         let is_file = found.logs.inputs.iter().any(|input| input.path == path);
         let folder = if is_file { path.rsplit_once('/').map_or("", |(folder, _)| folder) } else { &path };
         let folder = folder.to_string();
-        Ok(Active { key, run_id, path, folder, writes_ends, state, config_changed: fresh, fresh })
+        let changed = fresh;
+        Ok(Active {
+            key,
+            run_id,
+            path,
+            folder,
+            writes_ends,
+            state,
+            watch,
+            config_changed: changed,
+            verdict_changed: changed,
+            fresh,
+        })
     }
 }

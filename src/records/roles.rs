@@ -3,7 +3,58 @@
 use super::Goal;
 use super::goal::goal_of;
 use super::names::{normal_form, normal_words};
-use runq_udfs::kernels::diagnosis::Role;
+use runq_udfs::kernels::diagnosis::{Limits, Role};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+
+/// Curves of one role that are looked at.
+pub const MAX_CURVES: usize = 8;
+
+/// By what runs are judged, part of `runq.toml`: what metrics mean, and from where on something is wrong.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rules {
+    /// Metrics whose role was set, or that are to have none.
+    pub roles: BTreeMap<String, Option<Role>>,
+    /// Thresholds.
+    pub limits: Limits,
+}
+
+impl Rules {
+    /// The role of a metric; none where it has none.
+    pub fn role(&self, key: &str) -> Option<Role> {
+        self.roles.get(key).map_or_else(|| role_of(key), |role| *role)
+    }
+
+    /// The curves a run with these metrics is judged by, the plainest of each role first, of many the
+    /// first eight.
+    pub fn curves<'a>(&self, metrics: impl Iterator<Item = (&'a str, Role)>) -> Vec<(Role, String)> {
+        let mut curves: Vec<(Role, String)> = metrics.map(|(key, role)| (role, key.to_owned())).collect();
+        curves
+            .sort_by_cached_key(|(role, key)| (*role, !self.roles.contains_key(key), rank(key), key.clone()));
+        let (mut before, mut of_role) = (None, 0);
+        curves.retain(|(role, _)| {
+            of_role = if before.replace(*role) == Some(*role) { of_role + 1 } else { 1 };
+            of_role <= MAX_CURVES
+        });
+        curves
+    }
+
+    /// A number that is another one where these rules, or this program, may judge otherwise.
+    pub fn hash(&self) -> i64 {
+        let text = format!("{} {self:?}", env!("CARGO_PKG_VERSION"));
+        let digest = Sha256::digest(text.as_bytes());
+        digest.iter().take(8).fold(0, |hash, byte| hash << 8 | i64::from(*byte))
+    }
+}
+
+/// The memory there is, by the names of the metrics of memory: where they are percentages, 100 of them.
+pub fn memory_capacity<'a>(mut keys: impl Iterator<Item = &'a str>) -> Option<f64> {
+    let is_share = |key: &str| {
+        let key = key.to_ascii_lowercase();
+        key.ends_with("memoryallocated") || key.contains("percent") || key.contains("util")
+    };
+    keys.any(is_share).then_some(100.0)
+}
 
 /// Words of losses that say nothing by themselves: parts of a policy's, of two rivals', weights.
 const NO_LOSS: &[&str] = &[

@@ -21,7 +21,9 @@ pub enum Table {
     Texts,
     /// One row an alert.
     Alerts,
-    /// One row a phase transition.
+    /// One row a finding of the diagnosis, in the columns of `alerts`; replaced whole when the run changes.
+    Findings,
+    /// One row a phase transition; replaced whole when the run changes.
     Phases,
     /// One row a printed line.
     Console,
@@ -29,13 +31,14 @@ pub enum Table {
 
 impl Table {
     /// All stored tables.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Runs,
         Table::Configs,
         Table::Summary,
         Table::Metrics,
         Table::Texts,
         Table::Alerts,
+        Table::Findings,
         Table::Phases,
         Table::Console,
     ];
@@ -49,6 +52,7 @@ impl Table {
             Table::Metrics => "metrics",
             Table::Texts => "texts",
             Table::Alerts => "alerts",
+            Table::Findings => "findings",
             Table::Phases => "phases",
             Table::Console => "console",
         }
@@ -61,7 +65,7 @@ impl Table {
 
     /// Whether a changed run's rows are replaced (rather than added to).
     pub fn is_replaced(self) -> bool {
-        matches!(self, Table::Runs | Table::Configs | Table::Summary)
+        matches!(self, Table::Runs | Table::Configs | Table::Summary | Table::Findings | Table::Phases)
     }
 
     /// Order of the rows in every file.
@@ -71,7 +75,7 @@ impl Table {
             Table::Configs | Table::Summary => &["key", "run_id"],
             Table::Metrics => &["key", "run_id", "step", "segment", "seq"],
             Table::Texts => &["key", "run_id", "step"],
-            Table::Alerts => &["run_id", "seq"],
+            Table::Alerts | Table::Findings => &["run_id", "seq"],
             Table::Phases => &["run_id", "step"],
             Table::Console => &["run_id", "file", "line"],
         }
@@ -95,7 +99,7 @@ impl Table {
             Table::Texts => {
                 vec![text("run_id"), text("key"), int_or_null("step"), time("time"), text("text")]
             }
-            Table::Alerts => alerts(),
+            Table::Alerts | Table::Findings => alerts(),
             Table::Phases => vec![
                 text("run_id"),
                 int("step"),

@@ -115,6 +115,10 @@ pub struct Changes {
     pub duplicates: Option<BTreeMap<String, String>>,
     /// What the look for logs saw; with it the tables are up to date.
     pub look: Option<Vec<u8>>,
+    /// What the diagnosis keeps of runs; nothing in place of what it kept before.
+    pub watches: Vec<(String, Option<Vec<u8>>)>,
+    /// A hash of the rules that all runs were judged by.
+    pub rules: Option<i64>,
     /// Number of the next alert, when it moved.
     pub next_alert_seq: Option<i64>,
     /// Time of the commit, milliseconds since 1970.
@@ -135,6 +139,8 @@ impl Changes {
             && self.verdicts.is_empty()
             && self.gone_verdicts.is_empty()
             && self.duplicates.is_none()
+            && self.watches.is_empty()
+            && self.rules.is_none()
             && self.look.is_none()
     }
 }
@@ -190,6 +196,10 @@ pub trait Catalog: Send + Sync {
     fn counts(&self) -> anyhow::Result<(u64, u64)>;
     /// State of a run.
     fn run_state(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>>;
+    /// What the diagnosis keeps of a run (opaque to the store).
+    fn watch(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>>;
+    /// A hash of the rules that all runs were judged by; none before the first refresh.
+    fn rules(&self) -> anyhow::Result<Option<i64>>;
     /// Files that hold counting rows of a run.
     fn files_of_run(&self, run_id: &str) -> anyhow::Result<Vec<i64>>;
     /// Runs with counting rows in a file.
@@ -250,6 +260,7 @@ create table run (
     run_id text primary key, source text not null, identity text not null, sub text not null, seal integer not null,
     state blob not null, state_seal integer not null, likeness blob not null, likeness_seal integer not null,
     unique (source, identity, sub));
+create table watch (run_id text primary key, kept_ms integer not null, watch blob not null, seal integer not null);
 create table duplicate (run_id text primary key, duplicate_of text not null, seal integer not null) without rowid;
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
@@ -435,6 +446,17 @@ impl Catalog for SqliteCatalog {
             seal::check(row, 0, 1)?;
             row.get(0)
         })
+    }
+
+    fn watch(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        self.row("select run_id, kept_ms, watch, seal from watch where run_id = ?1", [run_id], |row| {
+            seal::check(row, 0, 3)?;
+            row.get(2)
+        })
+    }
+
+    fn rules(&self) -> anyhow::Result<Option<i64>> {
+        self.meta("rules")
     }
 
     fn files_of_run(&self, run_id: &str) -> anyhow::Result<Vec<i64>> {

@@ -130,7 +130,31 @@ fn commit_runs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Resu
         let (state, likeness) = (&run.state, &run.likeness);
         put.execute(params![id, source, identity, sub, seal, state, state_seal, likeness, likeness_seal])?;
     }
+    commit_watches(transaction, changes)?;
     commit_duplicates(transaction, changes)
+}
+
+/// What the diagnosis keeps of a run that did not change for so long is worth no space: a day.
+const WATCH_MS: i64 = 24 * 60 * 60_000;
+
+fn commit_watches(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {
+    let mut forget = transaction.prepare_cached("delete from watch where run_id = ?1")?;
+    for run_id in &changes.gone_runs {
+        forget.execute([run_id])?;
+    }
+    let mut put = transaction.prepare_cached("insert or replace into watch values (?1, ?2, ?3, ?4)")?;
+    for (run_id, watch) in &changes.watches {
+        match watch {
+            Some(watch) => seal::put(&mut put, params![run_id, changes.now_ms, watch])?,
+            None => forget.execute([run_id])?,
+        };
+    }
+    let mut expire = transaction.prepare_cached("delete from watch where kept_ms < ?1")?;
+    expire.execute([changes.now_ms.saturating_sub(WATCH_MS)])?;
+    if let Some(rules) = changes.rules {
+        put_meta(transaction, "rules", rules)?;
+    }
+    Ok(())
 }
 
 fn commit_duplicates(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Result<()> {

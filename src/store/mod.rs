@@ -5,6 +5,7 @@ pub mod catalog;
 mod chunk;
 mod commit;
 pub mod compact;
+pub mod curves;
 pub mod damage;
 mod dictionary;
 mod encode;
@@ -55,6 +56,11 @@ pub struct Limits {
     pub partitions: Option<usize>,
     /// Fewer rows than this are read on one partition.
     pub small_rows: u64,
+    /// Points from which on the diagnosis of a growing run goes on where it stood; it reads the points
+    /// of shorter ones again.
+    pub kept_watch_points: u64,
+    /// Points that the diagnosis reads again at a time.
+    pub reread_points: u64,
     /// Threads that read logs, as far as there are logs; `None`: one a core, as far as there is much
     /// to read. They share `flush_points` and `slice_bytes`.
     pub threads: Option<usize>,
@@ -73,6 +79,8 @@ impl Default for Limits {
             grace_ms: 10 * 60_000,
             partitions: None,
             small_rows: 500_000,
+            kept_watch_points: 16_384,
+            reread_points: 1 << 21,
             threads: None,
         }
     }

@@ -162,7 +162,7 @@ fn next_alert_seq_of_files(cache: &Path) -> Option<i64> {
         let seqs = batches.iter().filter_map(|batch| column::<Int64Type>(batch, "seq"));
         Ok(seqs.flatten().max().copied())
     };
-    let files = sweep::files_of(cache, Table::Alerts).into_iter();
+    let files = [Table::Alerts, Table::Findings].into_iter().flat_map(|table| sweep::files_of(cache, table));
     files.filter_map(|path| last(path).ok().flatten()).max().map(|last| last + 1)
 }
 

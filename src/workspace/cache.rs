@@ -4,6 +4,7 @@ use super::Options;
 use super::place::Place;
 use crate::error::UserError;
 use crate::ingest::{Outcome, Progress, Quiet, Refresh};
+use crate::records::roles::Rules;
 use crate::settings::Settings;
 use crate::sources;
 use crate::sources::console::Console;
@@ -29,6 +30,7 @@ pub struct Cache {
     ignore: Vec<String>,
     console: Console,
     limits: Limits,
+    rules: Rules,
     now_ms: Option<i64>,
     read_only: bool,
     /// Opened when first needed, so that a mistyped command leaves nothing behind.
@@ -46,6 +48,7 @@ impl Cache {
             place,
             ignore: settings.ignore.clone(),
             limits: options.limits,
+            rules: settings.rules(),
             now_ms: options.now_ms,
             read_only: options.read_only,
             catalog: Mutex::default(),
@@ -151,6 +154,7 @@ impl Cache {
             catalog,
             settings: &settings,
             limits: self.limits,
+            rules: &self.rules,
             now_ms: self.now_ms(),
         };
         refresh.run(progress)

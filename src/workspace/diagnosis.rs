@@ -3,7 +3,9 @@
 use super::Workspace;
 use crate::engine::canned::quoted;
 use crate::error::UserError;
-use crate::records::roles::{rank, role_of};
+use crate::ingest::judge::Grounds;
+use crate::ingest::state::RunState;
+use crate::ingest::watch::Roles;
 use anyhow::Context;
 use arrow::array::{Array, AsArray};
 use arrow::datatypes::{Float64Type, Int64Type};
@@ -11,23 +13,13 @@ use arrow::record_batch::RecordBatch;
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
 use futures::TryStreamExt;
-use runq_udfs::kernels::diagnosis::robust::median;
 use runq_udfs::kernels::diagnosis::{
-    Curve, Eta, Finding, Forecast, Judgement, Kind, Limits, Monitor, Role, Run, StopAdvice, Transition,
+    Curve, Eta, Finding, Forecast, Judgement, Kind, Limits, Monitor, Pace, Role, Run, StopAdvice, Transition,
     phases,
 };
 
-/// Curves of one role that are looked at.
-const MAX_CURVES: usize = 8;
 /// Share of the rows that an earlier look saw: advice to stop is given when two looks agree.
 const EARLIER: f64 = 0.95;
-/// Metric that stands for steps a second where only times are logged.
-const PACE: &str = "steps_per_s (from times)";
-
-/// Seconds between rows, at least, for a rate to be told from them: times have milliseconds, or only seconds.
-const LEAST_GAP_S: f64 = 0.2;
-const LEAST_GAP_OF_SECONDS_S: f64 = 20.0;
-
 /// A run with what is known of it, before and after it was judged.
 #[derive(Debug, Clone)]
 pub struct Case {
@@ -145,72 +137,22 @@ impl Workspace {
     /// # Errors
     /// When there is no such run, or the cache cannot be read.
     pub async fn diagnose(&self, run_id: &str) -> anyhow::Result<Case> {
-        let roles = self.roles(run_id).await?;
-        let mut run = self.facts_of(run_id).await?;
-        run.curves = self.curves(run_id, &roles).await?;
-        run.facts.memory_capacity = capacity(&run.curves);
-        let last = run.curves.iter().filter_map(|curve| curve.steps.last()).max().copied();
-        // A plan that is over was none, or is in another unit.
-        run.facts.planned_steps =
-            run.facts.planned_steps.filter(|planned| last.is_some_and(|last| last <= *planned));
+        let rules = self.settings.rules();
+        let stored = self.catalog()?.run_state(run_id)?;
+        let stored = stored.ok_or_else(|| UserError::failed(format!("run \"{run_id}\" not found")))?;
+        let state: RunState = postcard::from_bytes(&stored)?;
+        let grounds = Grounds::of(&state, &mut Roles::default(), &rules);
+        let curves = self.curves(run_id, &grounds.curves).await?;
+        let mut run = Run { facts: grounds.facts, curves };
         if !run.curves.iter().any(|curve| curve.role == Role::Throughput) {
-            run.curves.extend(pace(&run));
+            run.curves.extend(pace(&run, &rules.limits));
         }
-        Ok(Case::of(run_id.to_owned(), run, &self.settings.thresholds))
+        Ok(Case::of(run_id.to_owned(), run, &rules.limits))
     }
 
     /// The thresholds that hold here.
     pub fn thresholds(&self) -> &Limits {
         &self.settings.thresholds
-    }
-
-    /// Metrics of a run that mean something to the diagnosis, the plainest of each role first.
-    async fn roles(&self, run_id: &str) -> anyhow::Result<Vec<(Role, String)>> {
-        let sql =
-            format!("select key from summary where run_id = {} and count > 0 order by key", quoted(run_id));
-        let batches = self.batches(&sql).await?;
-        let set = &self.settings.roles;
-        let role = |key: &str| set.get(key).map_or_else(|| role_of(key), |word| word.0);
-        let mut roles = Vec::new();
-        for batch in &batches {
-            let keys = cast(batch.column(0), &DataType::Utf8)?;
-            roles.extend(
-                keys.as_string::<i32>().iter().flatten().filter_map(|key| Some((role(key)?, key.to_owned()))),
-            );
-        }
-        roles.sort_by_key(|(role, key)| (*role, !set.contains_key(key), rank(key)));
-        let mut of_role = 0;
-        let mut before = None;
-        roles.retain(|(role, _)| {
-            of_role = if before.replace(*role) == Some(*role) { of_role + 1 } else { 1 };
-            of_role <= MAX_CURVES
-        });
-        Ok(roles)
-    }
-
-    /// The plan of a run, and the steps at which it was resumed.
-    async fn facts_of(&self, run_id: &str) -> anyhow::Result<Run> {
-        let id = quoted(run_id);
-        let sql =
-            format!("select planned_steps, cast(segment_count as bigint) from runs where run_id = {id}");
-        let batches = self.batches(&sql).await?;
-        let rows = batches.first().filter(|batch| batch.num_rows() > 0);
-        let rows = rows.ok_or_else(|| UserError::failed(format!("run \"{run_id}\" not found")))?;
-        let number = |column: usize| {
-            let column = rows.column(column).as_primitive::<Int64Type>();
-            column.is_valid(0).then(|| column.value(0))
-        };
-        let mut run = Run::default();
-        run.facts.planned_steps = number(0);
-        if number(1).is_some_and(|segments| segments > 1) {
-            let sql = format!(
-                "select min(step) from metrics_raw where run_id = {id} and segment > 0 group by segment order by 1"
-            );
-            for batch in self.batches(&sql).await? {
-                run.facts.resumed_at.extend(batch.column(0).as_primitive::<Int64Type>().iter().flatten());
-            }
-        }
-        Ok(run)
     }
 
     /// The points that count, in order of the roles.
@@ -270,41 +212,17 @@ fn take_points(batch: &RecordBatch, curves: &mut [Curve]) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Memory that is logged as a percentage has 100 of them.
-fn capacity(curves: &[Curve]) -> Option<f64> {
-    let is_share = |key: &str| {
-        let key = key.to_ascii_lowercase();
-        key.ends_with("memoryallocated") || key.contains("percent") || key.contains("util")
-    };
-    let mut memory = curves.iter().filter(|curve| curve.role == Role::Memory);
-    memory.any(|curve| is_share(&curve.key)).then_some(100.0)
-}
-
-/// Steps a second by the times of the first curve that has them, where rows are far enough apart for
-/// the resolution of the times.
-fn pace(run: &Run) -> Option<Curve> {
-    let timed = run.curves.iter().find(|curve| !curve.times_s.is_empty())?;
-    let gaps: Vec<f64> =
-        timed.times_s.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| gap.is_finite()).collect();
-    let are_seconds = gaps.iter().all(|gap| gap.fract() == 0.0);
-    if median(&gaps) < if are_seconds { LEAST_GAP_OF_SECONDS_S } else { LEAST_GAP_S } {
-        return None;
-    }
-    let mut pace = Curve {
-        role: Role::Throughput,
-        key: PACE.to_owned(),
-        steps: Vec::new(),
-        values: Vec::new(),
-        times_s: Vec::new(),
-    };
-    for at in 1..timed.steps.len() {
-        let (from, to) = (timed.steps[at - 1], timed.steps[at]);
-        let seconds = timed.times_s[at] - timed.times_s[at - 1];
-        let is_down = run.facts.resumed_at.iter().any(|step| (from..=to).contains(step));
-        if seconds > 0.0 && !is_down {
-            pace.steps.push(to);
-            pace.values.push((to - from) as f64 / seconds);
+/// Steps a second by the times of the first curve that tells them.
+fn pace(run: &Run, limits: &Limits) -> Option<Curve> {
+    let of = |curve: &Curve| {
+        let mut pace = Pace::new(run.facts.planned_steps, limits);
+        let mut rates = (Vec::new(), Vec::new());
+        for (step, time_s, _) in curve.rows() {
+            rates.extend(pace.push(step, time_s, &run.facts.resumed_at).map(|rate| (step, rate)));
         }
-    }
-    (pace.steps.len() > 1).then_some(pace)
+        let (steps, values) = rates;
+        let key = Pace::KEY.to_owned();
+        pace.told().map(|_| Curve { role: Role::Throughput, key, steps, values, times_s: Vec::new() })
+    };
+    run.curves.iter().filter(|curve| Pace::is_told_by(curve.role)).find_map(of)
 }

@@ -28,6 +28,8 @@ pub fn small_limits() -> Limits {
         partitions: Some(3),
         small_rows: 0,
         threads: Some(3),
+        kept_watch_points: 300,
+        reread_points: 200,
         ..Limits::default()
     }
 }
@@ -139,6 +141,22 @@ pub fn everything(workspace: &Workspace) -> String {
     for (table, order) in tables {
         all += &format!("== {table}\n");
         for row in ask(workspace, &format!("select * from {table} order by {order}")).unwrap() {
+            all += &format!("{row}\n");
+        }
+    }
+    all + &findings(workspace)
+}
+
+/// All findings and changes of phase as text.
+pub fn findings(workspace: &Workspace) -> String {
+    // Which number a finding bears is a matter of the cache.
+    let alerts =
+        "select alert_id, run_id, key, kind, level, step, end_step, detected_step, time, value, baseline,
+        score, row_count, title, text from alerts where origin = 'detected' order by alert_id, level";
+    let mut all = String::new();
+    for sql in [alerts, "select * from phases order by run_id, step"] {
+        all += "==\n";
+        for row in ask(workspace, sql).unwrap() {
             all += &format!("{row}\n");
         }
     }

@@ -305,7 +305,7 @@ const CATALOG_HARMS: [Harm; 12] = [
     ("is damaged", |path| {
         change(path, |bytes| {
             let page = bytes.len() / 4096 / 2 * 4096;
-            bytes[page..page + 4096].fill(0);
+            bytes[page..].fill(0);
         })
     }),
 ];

@@ -1,6 +1,6 @@
 //! Random logs, converted in every way there is, and each table held against a plain model of it.
 
-use crate::common::{Project, cases, small_limits};
+use crate::common::{Project, cases, findings, small_limits};
 use crate::model;
 use crate::world::{Growth, assert_same, now_ms, shown, world};
 use proptest::prelude::*;
@@ -58,5 +58,6 @@ proptest! {
         std::fs::remove_dir_all(at_once.root().join(".runq")).unwrap();
         at_once.refresh();
         assert_same(&shown(&at_once, &runs), &expected, "read at once");
+        assert_eq!(findings(&growing.open()), findings(&at_once.open()));
     }
 }

@@ -50,8 +50,8 @@ fn a_refresh_reads_what_was_appended_and_rewrites_nothing() {
     let second = project.refresh();
     assert_eq!(second.read_bytes, more.len() as u64);
     assert_eq!(second.point_count, 21);
-    // One file of points, and the new rows of the run in `runs` and `summary`.
-    assert_eq!(second.written_files, 3);
+    // One file of points, and the new rows of the run in `runs`, `summary`, `alerts` and `phases`.
+    assert_eq!(second.written_files, 5);
     assert!(before.iter().all(|file| files("metrics").contains(file)), "no file of points was rewritten");
 }
 

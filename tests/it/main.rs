@@ -17,6 +17,7 @@ mod full;
 mod growing;
 mod hostile;
 mod ingest;
+mod judged;
 mod mixed;
 mod model;
 mod printed;

@@ -270,7 +270,7 @@ impl Run {
 }
 
 /// Columns of `runs` that are null unless a log tells them.
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 19] = [
     "name",
     "project",
     "entity",
@@ -290,8 +290,6 @@ const COLUMNS: [&str; 21] = [
     "git_branch",
     "git_dirty",
     "git_remote",
-    "phase",
-    "worst_level",
 ];
 
 /// A counter that begins again with each start goes on behind the start before.
@@ -342,8 +340,6 @@ pub fn tables(runs: &[Run], inputs: &[Input], now_ms: i64) -> Tables {
         ("texts", of_each(&text_rows)),
         ("console", of_each(&console_rows)),
         ("alerts", of_each(&alert_rows)),
-        // No log tells one.
-        ("phases", Vec::new()),
         (
             "run_inputs",
             of_each(&|run| {

@@ -1,0 +1,184 @@
+//! The last word of the diagnosis on a run, once its log is read to the end: on the rows that count, in
+//! whatever pieces they came.
+
+use super::load::Active;
+use super::overlap::{Overlap, Overlaps};
+use super::settle::rewinds_of;
+use super::state::RunState;
+use super::verdict::Verdict;
+use super::watch::{CurveWatch, Roles};
+use crate::records::roles::{Rules, memory_capacity};
+use crate::store::curves::{self, Point, Wanted};
+use crate::store::rows::RowSet;
+use crate::store::{FileRecord, Limits};
+use runq_udfs::kernels::diagnosis::{Facts, Judgement, Monitor, Role, Watch, phases};
+use std::path::Path;
+
+/// A run that did not grow for so long is taken to be over: an hour.
+const YOUNG_MS: i64 = 60 * 60_000;
+
+/// What a run is judged by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grounds {
+    /// What is known beside its curves.
+    pub facts: Facts,
+    /// Its metrics that mean something, the plainest of each role first.
+    pub curves: Vec<(Role, String)>,
+}
+
+impl Grounds {
+    /// Those of a run as it is.
+    pub fn of(state: &RunState, roles: &mut Roles, rules: &Rules) -> Self {
+        let counting = state.keys.iter().filter(|(_, state)| !state.internal && state.last.is_some());
+        let metrics = counting.filter_map(|(key, _)| Some((key.as_str(), roles.of(key, rules)?)));
+        let curves = rules.curves(metrics);
+        let last = |(_, key): &(Role, String)| state.keys.get(key)?.last.map(|(step, _)| step);
+        let last = curves.iter().filter_map(last).max();
+        let memory = curves.iter().filter(|(role, _)| *role == Role::Memory);
+        let facts = Facts {
+            // A plan that is over was none, or is in another unit.
+            planned_steps: state.planned().filter(|planned| last.is_some_and(|last| last <= *planned)),
+            memory_capacity: memory_capacity(memory.map(|(_, key)| key.as_str())),
+            gpu_count: None,
+            resumed_at: state.starts.values().copied().collect(),
+        };
+        Self { facts, curves }
+    }
+}
+
+/// Whether what was said of a run may no longer hold.
+pub fn is_due(state: &RunState) -> bool {
+    state.is_unjudged || state.judged_plan != state.planned()
+}
+
+/// Judges a run by what is under watch, which is all of it. What is new gets the next numbers.
+pub fn judge(run: &mut Active, grounds: &Grounds, rules: &Rules, next_seq: &mut dyn FnMut() -> i64) {
+    let resumed_at = &grounds.facts.resumed_at;
+    let mut pace = None;
+    let mut watches: Vec<Watch> = Vec::with_capacity(grounds.curves.len() + 1);
+    for (_, key) in &grounds.curves {
+        let Some((watch, own_pace)) = run.watch.take(key, resumed_at) else { continue };
+        watches.push(watch);
+        pace = pace.or(own_pace);
+    }
+    if !watches.iter().any(|watch| watch.role == Role::Throughput) {
+        watches.extend(pace);
+    }
+    let monitor = Monitor { facts: grounds.facts.clone(), curves: watches };
+    let judgement = Judgement::new(&monitor, &rules.limits);
+    let findings = judgement.findings();
+    let transitions = phases(&judgement, &findings, &rules.limits);
+    let verdict = Verdict::new(&judgement, &findings, &transitions);
+    let state = &mut run.state;
+    let verdict = verdict.numbered(&state.verdict, next_seq);
+    run.verdict_changed |= verdict != state.verdict;
+    state.verdict = verdict;
+    state.judged_plan = state.planned();
+    state.is_unjudged = false;
+}
+
+/// A metric of which rows must be read from the store before its run can be judged.
+#[derive(Debug)]
+pub struct Missing {
+    /// Index of the run.
+    pub run: usize,
+    /// Metric.
+    pub key: String,
+    /// What it means.
+    pub role: Role,
+    /// The length it is judged by.
+    pub planned_steps: Option<i64>,
+}
+
+/// Files of points, the rows of each that do not count, and whether it is part of the commit at hand.
+pub type Files = Vec<(FileRecord, RowSet, bool)>;
+
+/// Reads metrics that are missing and puts them under watch.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn read(
+    cache: &Path,
+    files: &Files,
+    missing: &[Missing],
+    runs: &mut [Active],
+    rules: &Rules,
+) -> anyhow::Result<()> {
+    let mut points: Vec<Vec<Point>> = vec![Vec::new(); missing.len()];
+    for (file, hidden, is_new) in files {
+        let mut wanted = Wanted::new();
+        // What is stored of a run that is read anew does not count.
+        for (number, curve) in
+            missing.iter().enumerate().filter(|(_, curve)| *is_new || !runs[curve.run].fresh)
+        {
+            wanted.entry(curve.key.clone()).or_default().insert(runs[curve.run].run_id.clone(), number);
+        }
+        curves::read(cache, file, hidden, &wanted, &mut |number, point| points[number].push(point))?;
+    }
+    for (curve, mut points) in missing.iter().zip(points) {
+        // Each file has them in order, and each step is there once.
+        if !points.is_sorted_by_key(|point| point.0) {
+            points.sort_by_key(|point| point.0);
+        }
+        let run = &mut runs[curve.run];
+        let resumed_at: Vec<i64> = run.state.starts.values().copied().collect();
+        let mut watch = CurveWatch::new(curve.role, &curve.key, curve.planned_steps, &rules.limits);
+        points.into_iter().for_each(|point| watch.push(point, &resumed_at));
+        run.watch.put(curve.key.clone(), watch);
+    }
+    Ok(())
+}
+
+/// Runs that are judged together, so that each file is read once for all of them.
+#[derive(Debug, Default)]
+pub struct Portion {
+    /// Runs by index, with what they are judged by.
+    pub runs: Vec<(usize, Grounds)>,
+    /// What they lack.
+    pub missing: Vec<Missing>,
+    /// Points to be read for it.
+    pub point_count: u64,
+}
+
+impl Portion {
+    /// Adds a run.
+    pub fn add(&mut self, index: usize, run: &mut Active, grounds: Grounds) {
+        let planned_steps = grounds.facts.planned_steps;
+        for (role, key) in run.watch.lacks(&run.state, planned_steps, &grounds.curves) {
+            self.point_count += run.state.keys.get(&key).map_or(0, |state| state.stored) as u64;
+            self.missing.push(Missing { run: index, key, role, planned_steps });
+        }
+        self.runs.push((index, grounds));
+    }
+
+    /// What is missing: metrics so long that they are settled anew on the way, since that reads them in
+    /// little memory; and the others.
+    pub fn split_missing(&mut self, runs: &[Active], limits: Limits) -> (Overlaps, Vec<Missing>) {
+        let mut long = Overlaps::new();
+        let mut short = std::mem::take(&mut self.missing);
+        short.retain(|curve| {
+            let state = &runs[curve.run].state;
+            let Some(key) = state.keys.get(&curve.key) else { return false };
+            let is_long = key.stored as u64 > limits.reread_points;
+            if is_long {
+                let rewinds = rewinds_of(key, &state.rewinds);
+                let overlap = Overlap { from_step: i64::MIN, recompute: true, rewinds };
+                long.entry(curve.run).or_default().insert(curve.key.clone(), overlap);
+            }
+            !is_long
+        });
+        (long, short)
+    }
+}
+
+/// What is kept of a run under watch for the next refresh; nothing where it is quicker to read its points
+/// again, or where it does not grow.
+///
+/// # Errors
+/// Never in practice: encoding in memory.
+pub fn to_keep(run: &Active, limits: Limits, now_ms: i64) -> anyhow::Result<Option<Vec<u8>>> {
+    let last = run.state.last_times.back().copied().max(run.state.modified);
+    let is_young = last.is_some_and(|last| now_ms.saturating_sub(last) < YOUNG_MS);
+    let is_worth_it = is_young && run.watch.rows() >= limits.kept_watch_points;
+    Ok(if is_worth_it { Some(postcard::to_stdvec(&run.watch)?) } else { None })
+}
