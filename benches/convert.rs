@@ -14,6 +14,7 @@ pub fn run(folder: &Path) {
     wandb(&folder.join("wandb"));
     tfevents(&folder.join("tfevents"));
     several(&folder.join("several"));
+    diagnosis(&folder.join("diagnosis"));
     sizes(&folder.join("sizes"));
 }
 
@@ -114,6 +115,34 @@ fn several(root: &Path) {
     head(&format!("Conversion of 8 logs of {STEPS} lines"), "CPU / wall");
     let Figures { wall_ms, cpu_ms, peak_mib } = cold(root);
     println!("| runq refresh | {wall_ms:.1} | {cpu_ms:.1} | {peak_mib:.0} | {:.2} |", cpu_ms / wall_ms);
+}
+
+/// What the diagnosis adds: the same logs with no metric that means anything to it.
+fn diagnosis(root: &Path) {
+    head("Conversion with the diagnosis, and without", "with / without");
+    let one = root.join("one");
+    logs::curves(&one.join("run/train.jsonl"), 0..1_000_000, 1_000_000);
+    with_and_without("one log of 1,000,000 lines", &one, &logs::CURVES);
+    let wandb = root.join("wandb");
+    logs::wandb(&wandb.join("run-20261120_120000-bench001/run-bench001.wandb"), 200_000);
+    with_and_without("one .wandb log of 200,000 rows", &wandb, &logs::MIXED);
+    let many = root.join("many");
+    logs::mix(&many, 1_000, 200);
+    with_and_without("1,000 logs of 200 lines, 20 metrics", &many, &logs::MIXED);
+    let thousand = root.join("thousand");
+    logs::mix(&thousand, 100, 2_000);
+    with_and_without("100 logs of 2,000 lines, 20 metrics", &thousand, &logs::MIXED);
+}
+
+fn with_and_without(name: &str, root: &Path, keys: &[&str]) {
+    let settings = root.join("runq.toml");
+    let with = cold(root);
+    let roles: String = keys.iter().map(|key| format!("\"{key}\" = \"none\"\n")).collect();
+    std::fs::write(&settings, format!("[roles]\n{roles}")).unwrap();
+    let without = cold(root);
+    std::fs::remove_file(&settings).unwrap();
+    row(&format!("{name}, without"), without, None);
+    row(&format!("{name}, with"), with, Some(without));
 }
 
 fn sizes(root: &Path) {

@@ -40,6 +40,10 @@ pub fn curves(path: &Path, steps: std::ops::Range<u64>, planned: u64) {
     }
 }
 
+/// Metrics of [`curves`].
+pub const CURVES: [&str; 8] =
+    ["loss", "grad_norm", "lr", "tokens_per_s", "gpu_mem", "epoch", "acc", "val_loss"];
+
 /// Points that [`curves`] writes in so many steps.
 pub fn curve_points(steps: u64) -> u64 {
     steps * 7 + steps.div_ceil(100)
@@ -62,7 +66,8 @@ fn mixed(metric: usize, step: u64, steps: u64, random: &mut Random) -> f64 {
     }
 }
 
-const MIXED: [&str; 20] = [
+/// Metrics of [`mix`].
+pub const MIXED: [&str; 20] = [
     "train/loss",
     "val/loss",
     "grad_norm",
