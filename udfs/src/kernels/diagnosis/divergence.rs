@@ -1,9 +1,11 @@
 //! A rise of the loss that does not come back.
 
+use super::super::lesser;
 use super::finding::{Episode, Level};
 use super::limits::Divergence;
 use super::outline::Outline;
 use super::robust::{block_medians, centred_medians, mad, mann_kendall, median, trailing_medians};
+use super::trace::Point;
 
 /// Newest rows of a runaway.
 const RUNAWAY_ROWS: usize = 4;
@@ -22,6 +24,9 @@ pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Episode> {
     if (loss.rows as f64) < limits.min_rows || (loss.len() as f64) < limits.min_rows {
         return None;
     }
+    if !may_be_up(loss, limits) {
+        return None;
+    }
     let rise = Rise::of(loss, limits)?;
     if !(rise.is_lasting(loss, limits) || is_runaway(loss, &rise, limits)) {
         return None;
@@ -29,6 +34,24 @@ pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Episode> {
     let onset = rise.onset(loss);
     let score = (rise.now - rise.best) / rise.threshold;
     Episode::to_the_end(loss, onset, Level::Error, [rise.now, rise.best, score])
+}
+
+/// Whether it can be at all, told at little cost: neither level nor newest rows are above the lowest row by
+/// enough in most runs.
+fn may_be_up(loss: &Outline, limits: &Divergence) -> bool {
+    let lowest = loss.values.iter().fold(f64::INFINITY, |lowest, &value| lesser(value, lowest));
+    let is_level_up = || now(loss) > lowest + limits.rise * lowest;
+    lowest <= 0.0 || is_level_up() || rising_rows(loss).is_some()
+}
+
+/// Rows of the trailing median.
+fn width(loss: &Outline) -> usize {
+    (loss.len() / 40).clamp(5, 25)
+}
+
+/// The newest level.
+fn now(loss: &Outline) -> f64 {
+    median(loss.newest_points(width(loss).max(loss.len() / 20)))
 }
 
 /// How far the newest level is above the best.
@@ -44,11 +67,11 @@ struct Rise {
 impl Rise {
     fn of(loss: &Outline, limits: &Divergence) -> Option<Self> {
         let points = loss.len();
-        let width = (points / 40).clamp(5, 25);
+        let width = width(loss);
         let smooth = trailing_medians(&loss.values, width);
         let candidates = smooth.iter().copied().enumerate().skip(width.max(8));
         let (best_at, best) = candidates.min_by(|left, right| left.1.total_cmp(&right.1))?;
-        let now = median(loss.newest_points(width.max(points / 20)));
+        let now = now(loss);
         let half = points / 2;
         let residuals: Vec<f64> =
             loss.values[half..].iter().zip(&smooth[half..]).map(|(value, smooth)| value - smooth).collect();
@@ -87,15 +110,18 @@ impl Rise {
 
 /// Whether the newest rows are far above everything since the first quarter, and growing.
 fn is_runaway(loss: &Outline, rise: &Rise, limits: &Divergence) -> bool {
-    let rows: Vec<f64> = loss.newest.iter().map(|row| row.value).collect();
-    let Some((before, newest)) = rows.split_at_checked(rows.len().saturating_sub(RUNAWAY_ROWS)) else {
-        return false;
-    };
+    let Some((before, newest)) = rising_rows(loss) else { return false };
     let from = loss.share(RUNAWAY_FROM, 0);
     let until = loss.len().saturating_sub(RUNAWAY_ROWS);
-    let highest = loss.values.get(from..until).unwrap_or_default().iter().chain(before).copied();
-    let highest = highest.fold(f64::NEG_INFINITY, f64::max);
+    let highest = loss.values.get(from..until).unwrap_or_default().iter().copied();
+    let highest = highest.chain(before.iter().map(|row| row.value)).fold(f64::NEG_INFINITY, f64::max);
     let level = rise.best.abs().max(0.1 * loss.range());
     let limit = (limits.runaway * level).max(highest + RUNAWAY_NOISE * rise.noise);
-    newest.len() == RUNAWAY_ROWS && newest.iter().all(|&value| value > limit) && newest.is_sorted()
+    newest.iter().all(|row| row.value > limit)
+}
+
+/// The newest 4 rows, where they rise, and those before them.
+fn rising_rows(loss: &Outline) -> Option<(&[Point], &[Point])> {
+    let (before, newest) = loss.newest.split_at(loss.newest.len().checked_sub(RUNAWAY_ROWS)?);
+    newest.is_sorted_by(|left, right| left.value <= right.value).then_some((before, newest))
 }

@@ -1,7 +1,7 @@
 //! What is kept of a curve: all rows of a short one, medians of blocks of a long one.
 
 use super::outline::Outline;
-use super::robust::median_in_place;
+use super::robust::{median_of_few, medians_of_16};
 use serde::{Deserialize, Serialize};
 
 /// Rows up to which a curve is kept as it is.
@@ -34,13 +34,15 @@ impl Point {
         Self { value: mean(self.value, next.value), change, ..next }
     }
 
-    /// The block of some rows; none of none.
-    pub(super) fn block(rows: &[Self]) -> Option<Self> {
-        let mut values: Vec<f64> = rows.iter().map(|row| row.value).collect();
-        let mut changes: Vec<f64> =
-            rows.iter().map(|row| row.change).filter(|change| !change.is_nan()).collect();
+    /// The block of the rows of a leaf, or of fewer; none of none.
+    fn block(rows: &[Self]) -> Option<Self> {
         let last = rows.last()?;
-        Some(Self { value: median_in_place(&mut values), change: median_in_place(&mut changes), ..*last })
+        if let Some(rows) = rows.as_array::<LEAF>().filter(|rows| !rows[0].change.is_nan()) {
+            let [value, change] = medians_of_16(rows.map(|row| [row.value, row.change]));
+            return Some(Self { value, change, ..*last });
+        }
+        let median = |of: fn(&Self) -> f64| median_of_few(&rows.iter().map(of).collect::<Vec<f64>>());
+        Some(Self { value: median(|row| row.value), change: median(|row| row.change), ..*last })
     }
 }
 
@@ -119,6 +121,14 @@ impl Trace {
         self.rows
     }
 
+    /// Values of the points from a share of them to another, which lie before the newest one.
+    pub(super) fn values_between(&self, from: f64, to: f64) -> Vec<f64> {
+        let points = self.points.len() + usize::from(!self.partial.is_empty() || !self.leaf.is_empty());
+        let place = |share: f64| (points as f64 * share) as usize;
+        let to = place(to).clamp(1, self.points.len().max(1)).min(self.points.len());
+        self.points[place(from).min(to)..to].iter().map(|point| point.value).collect()
+    }
+
     /// Step of the first row, of a long curve that of the first block.
     pub fn first_step(&self) -> Option<i64> {
         self.points.first().map(|point| point.step)
@@ -136,16 +146,17 @@ impl Trace {
 
     /// The curve as whole-run rules see it.
     pub fn outline(&self) -> Outline {
-        let mut points = self.points.clone();
+        let mut outline = Outline::new(&self.points, self.rows, self.newest());
         // The rows behind the last full block, as one more point.
         let merged =
             self.partial.iter().rev().map(|(_, block)| *block).reduce(|next, before| before.join(next));
         let tail = merged.or_else(|| Point::block(&self.leaf));
-        points.extend(tail);
-        if let (Some(last), Some(newest)) = (points.last_mut(), self.last()) {
-            (last.step, last.time_s) = (newest.step, newest.time_s);
+        tail.into_iter().for_each(|tail| outline.push(tail));
+        let (step, time_s) = (outline.steps.last_mut(), outline.times_s.last_mut());
+        if let (Some(step), Some(time_s), Some(newest)) = (step, time_s, self.last()) {
+            (*step, *time_s) = (newest.step, newest.time_s);
         }
-        Outline::new(&points, self.rows, self.newest())
+        outline
     }
 }
 

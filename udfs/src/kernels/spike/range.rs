@@ -1,6 +1,7 @@
 //! How far a run has come down.
 
-use super::super::{greater, lesser};
+use super::super::diagnosis::robust::median_of_5;
+use super::super::lesser;
 use serde::{Deserialize, Serialize};
 
 /// Rows of the head of a run that are kept for its range.
@@ -60,13 +61,6 @@ fn median_of_sorted(values: &[f64]) -> f64 {
         (_, Some(upper)) => *upper,
         (_, None) => f64::NAN,
     }
-}
-
-fn median_of_5([a, b, c, d, e]: [f64; 5]) -> f64 {
-    // Neither the lowest nor the highest of four can be the median of five.
-    let low = greater(lesser(a, b), lesser(c, d));
-    let high = lesser(greater(a, b), greater(c, d));
-    greater(lesser(low, high), lesser(greater(low, high), e))
 }
 
 #[cfg(test)]
