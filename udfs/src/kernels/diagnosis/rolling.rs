@@ -11,10 +11,32 @@ const COUNTED: usize = 16;
 /// A value costs two binary searches and one move within the sorted values: at windows of some
 /// hundred values nothing that is smarter is quicker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Kept", from = "Kept")]
 pub struct Rolling {
     width: usize,
     newest: VecDeque<f64>,
     sorted: Vec<f64>,
+}
+
+/// A window as it is kept between two sittings.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    width: usize,
+    newest: VecDeque<f64>,
+}
+
+impl From<Rolling> for Kept {
+    fn from(window: Rolling) -> Self {
+        Self { width: window.width, newest: window.newest }
+    }
+}
+
+impl From<Kept> for Rolling {
+    fn from(kept: Kept) -> Self {
+        let mut sorted: Vec<f64> = kept.newest.iter().copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        Self { width: kept.width, newest: kept.newest, sorted }
+    }
 }
 
 impl Rolling {

@@ -1,5 +1,6 @@
 //! What is kept of a curve: all rows of a short one, medians of blocks of a long one.
 
+use super::columns::Columns;
 use super::outline::Outline;
 use super::robust::{median_of_few, medians_of_16};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ const BLOCKS: usize = 256;
 pub const NEWEST: usize = 32;
 
 /// A row of a curve, or a block of them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// Step of its last row.
     pub step: i64,
@@ -51,6 +52,7 @@ impl Point {
 /// Blocks of 16 rows hold the median of their rows; where neighbours are merged, the mean of
 /// their medians. It is the same whether the rows came at once or one by one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(into = "Kept", from = "Kept")]
 pub struct Trace {
     rows: u64,
     /// Rows in each of the blocks: 1, then [`LEAF`] times a power of two.
@@ -61,6 +63,56 @@ pub struct Trace {
     /// Merged leaves that fill no block yet, the largest first, each twice the size of the next.
     partial: Vec<(u64, Point)>,
     newest: Vec<Point>,
+}
+
+/// A trace as it is kept between two sittings.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    rows: u64,
+    rows_per_point: u64,
+    points: Columns,
+    leaf: Columns,
+    partial_rows: Vec<u64>,
+    partial: Columns,
+    /// How many they are; of a short curve they are its last points.
+    newest_rows: usize,
+    newest: Columns,
+}
+
+impl From<Trace> for Kept {
+    fn from(trace: Trace) -> Self {
+        let is_exact = trace.rows_per_point <= 1;
+        let partial: Vec<Point> = trace.partial.iter().map(|(_, block)| *block).collect();
+        Self {
+            rows: trace.rows,
+            rows_per_point: trace.rows_per_point,
+            points: if is_exact { Columns::of_first_rows(&trace.points) } else { Columns::of(&trace.points) },
+            leaf: Columns::of(&trace.leaf),
+            partial_rows: trace.partial.iter().map(|(rows, _)| *rows).collect(),
+            partial: Columns::of(&partial),
+            newest_rows: trace.newest.len(),
+            newest: if is_exact { Columns::default() } else { Columns::of(&trace.newest) },
+        }
+    }
+}
+
+impl From<Kept> for Trace {
+    fn from(kept: Kept) -> Self {
+        let points = kept.points.into_points();
+        let newest = if kept.rows_per_point <= 1 {
+            points[points.len().saturating_sub(kept.newest_rows)..].to_vec()
+        } else {
+            kept.newest.into_points()
+        };
+        Self {
+            rows: kept.rows,
+            points,
+            rows_per_point: kept.rows_per_point,
+            leaf: kept.leaf.into_points(),
+            partial: kept.partial_rows.into_iter().zip(kept.partial.into_points()).collect(),
+            newest,
+        }
+    }
 }
 
 impl Trace {
