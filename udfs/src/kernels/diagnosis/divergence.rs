@@ -4,7 +4,7 @@ use super::super::lesser;
 use super::finding::{Episode, Level};
 use super::limits::Divergence;
 use super::outline::Outline;
-use super::robust::{block_medians, centred_medians, mad, mann_kendall, median, trailing_medians};
+use super::robust::{block_medians, centred_medians, mad, mann_kendall, median, noise_of, trailing_medians};
 use super::trace::Point;
 
 /// Newest rows of a runaway.
@@ -16,12 +16,20 @@ const RUNAWAY_NOISE: f64 = 6.0;
 /// Share of the newest values that must be up.
 const MOSTLY: f64 = 0.95;
 
+/// Rows of the median in a run of few rows.
+const SHORT_SMOOTH: usize = 3;
+/// Share of the rise up to which a row is still near the best.
+const NEAR: f64 = 0.15;
+
 /// Whether the loss is going up for good, at the end of what is there.
 ///
 /// The newest level is far above the best one, has stayed there and still rises; or the newest
 /// rows are a runaway, which needs no waiting.
 pub fn divergence(loss: &Outline, limits: &Divergence) -> Option<Episode> {
-    if (loss.rows as f64) < limits.min_rows || (loss.len() as f64) < limits.min_rows {
+    if (loss.rows as f64) < limits.min_rows {
+        return short(loss, limits);
+    }
+    if (loss.len() as f64) < limits.min_rows {
         return None;
     }
     if !may_be_up(loss, limits) {
@@ -101,11 +109,33 @@ impl Rise {
 
     /// The point behind the last that was still near the best.
     fn onset(&self, loss: &Outline) -> usize {
-        let near = self.best + 0.15 * (self.now - self.best);
+        let near = self.best + NEAR * (self.now - self.best);
         let smooth = centred_medians(&loss.values[self.best_at..], 2);
         let last = smooth.iter().rposition(|&value| value < near);
         (self.best_at + last.map_or(0, |last| last + 1)).min(loss.len() - 1)
     }
+}
+
+/// As [`divergence`], of a run of so few rows that neither its noise nor its trend is known: the newest rows,
+/// all since one that was not, are far above the best and above all before that.
+fn short(loss: &Outline, limits: &Divergence) -> Option<Episode> {
+    let points = loss.len();
+    let smooth = trailing_medians(&loss.values, SHORT_SMOOTH);
+    let candidates = smooth.iter().copied().enumerate().skip(SHORT_SMOOTH - 1);
+    let (best_at, best) = candidates.min_by(|left, right| left.1.total_cmp(&right.1))?;
+    let before = &loss.values[..=best_at];
+    let highest = before.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let level = best.abs().max(0.1 * loss.range());
+    let limit = (limits.runaway * level).max(highest + RUNAWAY_NOISE * noise_of(before));
+    let up = loss.values[best_at..].iter().rev().take_while(|value| **value > limit).count();
+    if (points as f64) < limits.short_min_rows || (up as f64) < limits.short_rows {
+        return None;
+    }
+    let now = median(loss.newest_points(SHORT_SMOOTH));
+    let near = best + NEAR * (now - best);
+    let last = loss.values[best_at..].iter().rposition(|&value| value < near);
+    let onset = (best_at + last.map_or(0, |last| last + 1)).min(points - 1);
+    Episode::to_the_end(loss, onset, Level::Error, [now, best, now / limit])
 }
 
 /// Whether the newest rows are far above everything since the first quarter, and growing.
