@@ -20,7 +20,7 @@ impl Kind {
                 "A row far above the median of the 48 accepted rows before it, in standard deviations of how far rows usually lie from it, that comes back. Few rows that recur or are no higher than what is usual are a fact."
             }
             Self::Divergence => {
-                "The newest level is far above the best one, has stayed there, and rises; or the newest 4 rows are a runaway."
+                "The newest level is far above the best one, has stayed there, and rises; or the newest 4 rows are a runaway. In a run of few rows: it has been far above the best, and above all before that, for the newest rows."
             }
             Self::Plateau => {
                 "The loss gained nothing over the newest rows, and surely so. Where the learning rate has decayed, and the loss did not rest before, it is a fact."
@@ -115,7 +115,7 @@ impl Kind {
         match self {
             Self::Nan => 1.0,
             Self::LossSpike => 1.0 + MIN_WINDOW as f64,
-            Self::Divergence => limits.divergence.min_rows,
+            Self::Divergence => limits.divergence.short_min_rows,
             Self::Plateau => limits.plateau.min_validation_points,
             Self::Overfitting => limits.overfitting.min_points,
             Self::GradExplosion => limits.grad_explosion.min_rows,

@@ -3,7 +3,7 @@
 use super::finding::{Episode, Level};
 use super::limits::{GradExplosion, GradVanishing};
 use super::outline::Outline;
-use super::robust::{SIGMA_OF_MEDIAN, median, trailing_medians};
+use super::robust::{SIGMA_OF_MEDIAN, median, median_in_place, trailing_medians};
 use super::rolling::Rolling;
 use super::trace::Trace;
 use serde::{Deserialize, Serialize};
@@ -123,10 +123,13 @@ impl Bursts {
         });
         if self.open.is_some() {
             self.go_on(step, norm);
-        } else if self.rows > WARMUP_ROWS && step >= from && self.opens(norm) {
-            self.open(step, norm);
         } else {
-            self.window.push(norm.ln());
+            let log = norm.ln();
+            if self.rows > WARMUP_ROWS && step >= from && self.opens(log) {
+                self.open(step, norm);
+            } else {
+                self.window.push(log);
+            }
         }
         if self.newest.len() == 2 * WALK_BACK {
             self.newest.drain(..WALK_BACK);
@@ -145,9 +148,12 @@ impl Bursts {
         (SIGMA_OF_MEDIAN * self.window.median_distance()).max(SPREAD_FLOOR)
     }
 
-    fn opens(&self, norm: f64) -> bool {
-        let rise = norm.ln() - self.window.median();
-        rise > self.limits.ratio.ln() && rise / self.spread() > self.limits.score
+    fn opens(&self, log: f64) -> bool {
+        let rise = log - self.window.median();
+        // The cheap test first: few rows are above the level by even that.
+        rise > SPREAD_FLOOR * self.limits.score
+            && rise > self.limits.ratio.ln()
+            && rise / self.spread() > self.limits.score
     }
 
     fn open(&mut self, step: i64, norm: f64) {
@@ -204,10 +210,12 @@ impl Bursts {
 
 /// Whether a gradient norm grew slowly, but without end, at the end of what is there.
 pub fn growth(norm: &Outline, limits: &GradExplosion) -> Option<Episode> {
-    let smooth = trailing_medians(&norm.values, 25);
-    if smooth.len() < 50 {
+    let lowest = norm.values.iter().copied().fold(f64::INFINITY, f64::min);
+    // No median is below the lowest row: most runs need no more.
+    if norm.len() < 50 || median(norm.newest_points(25)) <= limits.growth * lowest {
         return None;
     }
+    let smooth = trailing_medians(&norm.values, 25);
     let (now, full) = (smooth[smooth.len() - 1], &smooth[24..]);
     let (lowest_at, lowest) =
         full.iter().copied().enumerate().min_by(|left, right| left.1.total_cmp(&right.1))?;
@@ -252,9 +260,7 @@ impl Vanishing {
     pub fn push(&mut self, step: i64, norm: f64, trace: &Trace) {
         self.newest.push(norm);
         if trace.rows() >= self.next_look && self.open.is_none() && self.low_rows == 0 {
-            let outline = trace.outline();
-            let (from, to) = (outline.len() / 20, (outline.len() / 5).max(1));
-            self.early = median(&outline.values[from..to]);
+            self.early = median_in_place(&mut trace.values_between(0.05, 0.20));
             self.next_look = trace.rows() + trace.rows() / 4;
         }
         let now = self.newest.median();

@@ -61,8 +61,12 @@ limits! {
 limits! {
     /// A rise of the loss that does not come back.
     Divergence {
-        /// Rows a loss must have.
+        /// Rows a loss must have; of fewer, only a runaway is told.
         min_rows = 40.0,
+        /// Rows a loss must have in any case.
+        short_min_rows = 8.0,
+        /// Rows that a runaway must last in a run of fewer than `min_rows`.
+        short_rows = 4.0,
         /// Rise over the best, in standard deviations of the noise.
         noise = 3.0,
         /// Rise over the best, as a share of it.

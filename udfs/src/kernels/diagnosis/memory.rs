@@ -43,13 +43,15 @@ pub fn leak(
         return None;
     }
     let blocks = Blocks::of(memory);
+    if mann_kendall(&blocks.values) < limits.trend {
+        return None;
+    }
     let hinge = Hinge::fit(&blocks.values)?;
     let largest = memory.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let growth = hinge.growth();
     let is_leak = growth > limits.growth * capacity.unwrap_or(largest)
         && hinge.fit >= limits.fit
-        && is_even(&blocks.values[hinge.at..])
-        && mann_kendall(&blocks.values) >= limits.trend;
+        && is_even(&blocks.values[hinge.at..]);
     if !is_leak {
         return None;
     }

@@ -5,6 +5,7 @@
 //! [`Finding`]s. Nothing here knows what a log is.
 
 mod advice;
+mod columns;
 mod divergence;
 mod eta;
 mod explain;
@@ -31,6 +32,8 @@ mod trace;
 mod trend;
 mod watch;
 
+#[cfg(test)]
+mod sittings;
 #[cfg(test)]
 mod tests;
 

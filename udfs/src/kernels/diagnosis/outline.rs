@@ -1,6 +1,7 @@
 //! A curve as whole-run rules see it.
 
-use super::robust::{median, noise, trailing_medians};
+use super::super::lesser;
+use super::robust::{median, median_of_few, medians_of_5, noise};
 use super::trace::Point;
 
 /// Share of the rows that a run's start is.
@@ -41,6 +42,14 @@ impl Outline {
         }
     }
 
+    /// Takes one more point.
+    pub(super) fn push(&mut self, point: Point) {
+        self.steps.push(point.step);
+        self.values.push(point.value);
+        self.times_s.push(point.time_s);
+        self.changes.push(point.change);
+    }
+
     /// Points.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -75,8 +84,7 @@ impl Outline {
     /// of 5.
     pub fn range(&self) -> f64 {
         let head = &self.values[..self.share(HEAD, 5).min(self.len())];
-        let smooth = trailing_medians(&self.values, 5);
-        let best = smooth.iter().skip(4).copied().fold(f64::INFINITY, f64::min);
+        let best = medians_of_5(&self.values).fold(f64::INFINITY, |best, median| lesser(median, best));
         if best.is_finite() { (median(head) - best).abs() } else { 0.0 }
     }
 
@@ -107,9 +115,15 @@ impl Outline {
     pub fn prefix(&self, points: usize) -> Self {
         let points = points.min(self.len());
         let rows = (points as f64 * self.rows_per_point()).round() as u64;
-        let all: Vec<Point> = (0..points).map(|at| self.point(at)).collect();
-        let newest = &all[points.saturating_sub(super::trace::NEWEST)..];
-        Self::new(&all, rows, newest)
+        let newest = points.saturating_sub(super::trace::NEWEST)..points;
+        Self {
+            steps: self.steps[..points].to_vec(),
+            values: self.values[..points].to_vec(),
+            times_s: self.times_s[..points].to_vec(),
+            changes: self.changes[..points].to_vec(),
+            rows,
+            newest: newest.map(|at| self.point(at)).collect(),
+        }
     }
 
     /// The curve in at most `most` points, each the median of as many.
@@ -118,9 +132,15 @@ impl Outline {
         if width <= 1 {
             return self.clone();
         }
-        let points: Vec<Point> = (0..self.len()).map(|at| self.point(at)).collect();
-        let blocks: Vec<Point> = points.chunks(width).filter_map(Point::block).collect();
-        Self::new(&blocks, self.rows, &self.newest)
+        let mut blocks = Self { rows: self.rows, newest: self.newest.clone(), ..Self::default() };
+        for from in (0..self.len()).step_by(width) {
+            let to = (from + width).min(self.len());
+            blocks.steps.push(self.steps[to - 1]);
+            blocks.times_s.push(self.times_s[to - 1]);
+            blocks.values.push(median_of_few(&self.values[from..to]));
+            blocks.changes.push(median_of_few(&self.changes[from..to]));
+        }
+        blocks
     }
 
     fn point(&self, at: usize) -> Point {

@@ -18,14 +18,14 @@ pub fn overfitting(validation: &Outline, training: &[&Outline], limits: &Overfit
     let (best_at, best) = first_lowest(&smooth)?;
     let now = median(validation.newest_points(3.max(points / 12)));
     let rise = now - best;
-    let noise = noise_of(&validation.values);
-    let enough = (limits.rise * validation.scale(now)).max(limits.noise * noise);
-    let since = &validation.values[best_at..];
-    let is_turned = (points - 1 - best_at) as f64 >= limits.points
-        && rise > enough
-        && mann_kendall(since) >= limits.trend;
-    let turned = training.iter().any(|loss| rises(loss, validation, best_at, limits));
-    if !is_turned || turned {
+    let level = limits.rise * validation.scale(now);
+    // The cheap tests first: few runs need the others.
+    if ((points - 1 - best_at) as f64) < limits.points || rise <= level {
+        return None;
+    }
+    let enough = level.max(limits.noise * noise_of(&validation.values));
+    let is_turned = rise > enough && mann_kendall(&validation.values[best_at..]) >= limits.trend;
+    if !is_turned || training.iter().any(|loss| rises(loss, validation, best_at, limits)) {
         return None;
     }
     let is_bad = rise > limits.error_rise * validation.scale(best);

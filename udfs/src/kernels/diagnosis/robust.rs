@@ -1,5 +1,7 @@
 //! Statistics that one outlier cannot move.
 
+use super::super::{greater, lesser};
+
 /// Standard deviation of a normal distribution in median distances from its middle.
 pub const SIGMA_OF_MEDIAN: f64 = 1.4826;
 
@@ -20,6 +22,63 @@ pub fn median_in_place(values: &mut [f64]) -> f64 {
 /// Median of finite numbers; NaN of none.
 pub fn median(values: &[f64]) -> f64 {
     median_in_place(&mut values.to_vec())
+}
+
+/// Numbers that are put in order one by one.
+const FEW: usize = 16;
+
+/// Median of numbers, NaN passed over; NaN of none. Quick where they are few.
+pub(crate) fn median_of_few(values: &[f64]) -> f64 {
+    if values.len() > FEW {
+        return median(&values.iter().copied().filter(|value| !value.is_nan()).collect::<Vec<f64>>());
+    }
+    let (mut sorted, mut count) = ([f64::INFINITY; FEW], 0);
+    for &value in values.iter().filter(|value| !value.is_nan()) {
+        // Each takes its place without a branch: it goes up as far as it is the greater one.
+        let mut carried = value;
+        for place in &mut sorted[..=count] {
+            (*place, carried) = (lesser(carried, *place), greater(carried, *place));
+        }
+        count += 1;
+    }
+    match (sorted[..count].get((count / 2).wrapping_sub(1)), sorted[..count].get(count / 2)) {
+        (Some(lower), Some(upper)) if count.is_multiple_of(2) => lower + (upper - lower) / 2.0,
+        (_, Some(&upper)) => upper,
+        (_, None) => f64::NAN,
+    }
+}
+
+/// Places that are compared, one pair after the other, until 16 numbers are in order (Batcher 1968).
+const PAIRS_OF_16: [(usize, usize); 63] = {
+    let (mut pairs, mut count, mut merged) = ([(0, 0); 63], 0, 1);
+    while merged < FEW {
+        let mut apart = merged;
+        while apart > 0 {
+            let mut left = 0;
+            while left + apart < FEW {
+                let is_in_step = left >= apart % merged && (left - apart % merged) % (2 * apart) < apart;
+                if is_in_step && left / (2 * merged) == (left + apart) / (2 * merged) {
+                    pairs[count] = (left, left + apart);
+                    count += 1;
+                }
+                left += 1;
+            }
+            apart /= 2;
+        }
+        merged *= 2;
+    }
+    pairs
+};
+
+/// Medians of two lists of 16 numbers side by side.
+pub(crate) fn medians_of_16(mut pairs: [[f64; 2]; FEW]) -> [f64; 2] {
+    for (left, right) in PAIRS_OF_16 {
+        let (one, other) = (pairs[left], pairs[right]);
+        pairs[left] = [lesser(other[0], one[0]), lesser(other[1], one[1])];
+        pairs[right] = [greater(one[0], other[0]), greater(one[1], other[1])];
+    }
+    let (lower, upper) = (pairs[FEW / 2 - 1], pairs[FEW / 2]);
+    [0, 1].map(|list| lower[list] + (upper[list] - lower[list]) / 2.0)
 }
 
 /// The number below which a share of the finite numbers lies (nearest rank); NaN of none.
@@ -56,15 +115,43 @@ fn spread(median_distance: f64) -> f64 {
     if median_distance.is_nan() { 0.0 } else { SIGMA_OF_MEDIAN * median_distance }
 }
 
+/// Median of 3 finite numbers.
+fn median_of_3([a, b, c]: [f64; 3]) -> f64 {
+    greater(lesser(a, b), lesser(greater(a, b), c))
+}
+
+/// Median of 5 finite numbers.
+pub(crate) fn median_of_5([a, b, c, d, e]: [f64; 5]) -> f64 {
+    // Neither the lowest nor the highest of four can be the median of five.
+    let low = greater(lesser(a, b), lesser(c, d));
+    let high = lesser(greater(a, b), greater(c, d));
+    median_of_3([low, high, e])
+}
+
+/// Medians of each 5 finite numbers that follow each other.
+pub(crate) fn medians_of_5(values: &[f64]) -> impl Iterator<Item = f64> + '_ {
+    values.array_windows().copied().map(median_of_5)
+}
+
 /// Medians of `blocks` blocks of nearly equal length; fewer where there are fewer values.
 pub fn block_medians(values: &[f64], blocks: usize) -> Vec<f64> {
     let blocks = blocks.min(values.len());
     let edge = |block| super::super::bucket_edge(block, values.len(), blocks);
-    (0..blocks).map(|block| median(&values[edge(block)..edge(block + 1)])).collect()
+    let mut values = values.to_vec();
+    (0..blocks).map(|block| median_in_place(&mut values[edge(block)..edge(block + 1)])).collect()
 }
 
-/// Median of each value and the `width - 1` before it, fewer at the start.
+/// Median of each finite value and the `width - 1` before it, fewer at the start.
 pub fn trailing_medians(values: &[f64], width: usize) -> Vec<f64> {
+    if width == 5 && values.len() > 4 {
+        let mut medians = rolling_medians(&values[..4], width);
+        medians.extend(medians_of_5(values));
+        return medians;
+    }
+    rolling_medians(values, width)
+}
+
+fn rolling_medians(values: &[f64], width: usize) -> Vec<f64> {
     let mut window = super::rolling::Rolling::new(width);
     let medians = values.iter().map(|&value| {
         window.push(value);
@@ -73,8 +160,12 @@ pub fn trailing_medians(values: &[f64], width: usize) -> Vec<f64> {
     medians.collect()
 }
 
-/// Median of each value and `half` on either side, fewer at the ends (there as many on both sides).
+/// Median of each finite value and `half` on either side, fewer at the ends (there as many on both sides).
 pub fn centred_medians(values: &[f64], half: usize) -> Vec<f64> {
+    if let ([first, .., last], 1) = (values, half) {
+        let inner = values.array_windows().copied().map(median_of_3);
+        return std::iter::once(*first).chain(inner).chain([*last]).collect();
+    }
     let last = values.len().saturating_sub(1);
     let medians = (0..values.len()).map(|at| {
         let half = half.min(at).min(last - at);
@@ -159,6 +250,26 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn medians_of_few_are_medians(values in prop::collection::vec(-3_i8..3, 0..20), lists in prop::array::uniform16([-9_i8..9, -2_i8..2])) {
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            prop_assert!(median_of_few(&values).to_bits() == median(&values).to_bits());
+            let lists = lists.map(|pair| pair.map(f64::from));
+            let alone = [0, 1].map(|list| median(&lists.map(|pair| pair[list])));
+            prop_assert_eq!(medians_of_16(lists), alone);
+            for half in 0..3 {
+                let slow = (0..values.len()).map(|at| {
+                    let half = half.min(at).min(values.len() - 1 - at);
+                    median(&values[at - half..=at + half])
+                });
+                prop_assert_eq!(centred_medians(&values, half), slow.collect::<Vec<f64>>());
+            }
+            prop_assert_eq!(trailing_medians(&values, 5), rolling_medians(&values, 5));
+        }
+    }
 
     #[test]
     fn medians_of_odd_even_and_none() {

@@ -3,15 +3,40 @@
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
+/// Values that are counted through.
+const COUNTED: usize = 16;
+
 /// The newest finite values, at most `width`, oldest first and sorted.
 ///
 /// A value costs two binary searches and one move within the sorted values: at windows of some
 /// hundred values nothing that is smarter is quicker.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Kept", from = "Kept")]
 pub struct Rolling {
     width: usize,
     newest: VecDeque<f64>,
     sorted: Vec<f64>,
+}
+
+/// A window as it is kept between two sittings.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    width: usize,
+    newest: VecDeque<f64>,
+}
+
+impl From<Rolling> for Kept {
+    fn from(window: Rolling) -> Self {
+        Self { width: window.width, newest: window.newest }
+    }
+}
+
+impl From<Kept> for Rolling {
+    fn from(kept: Kept) -> Self {
+        let mut sorted: Vec<f64> = kept.newest.iter().copied().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        Self { width: kept.width, newest: kept.newest, sorted }
+    }
 }
 
 impl Rolling {
@@ -35,19 +60,37 @@ impl Rolling {
         if value.is_nan() {
             return;
         }
-        if self.len() == self.width
-            && let Some(oldest) = self.newest.pop_front()
-        {
-            let at = self.place(oldest);
-            self.sorted.remove(at);
+        // Zero has one sign here, so that equal values are the same.
+        let value = value + 0.0;
+        if self.len() < self.width {
+            let at = self.place(value);
+            self.sorted.insert(at, value);
+        } else if let Some(oldest) = self.newest.pop_front() {
+            self.replace(oldest, value);
         }
-        let at = self.place(value);
-        self.sorted.insert(at, value);
         self.newest.push_back(value);
     }
 
+    /// Puts a value in the place of another: only those between them move.
+    fn replace(&mut self, oldest: f64, value: f64) {
+        let (from, to) = (self.place(oldest), self.place(value));
+        if from < to {
+            self.sorted.copy_within(from + 1..to, from);
+            self.sorted[to - 1] = value;
+        } else {
+            self.sorted.copy_within(to..from, to + 1);
+            self.sorted[to] = value;
+        }
+    }
+
+    /// Values below one: whole blocks of them, and those within the next. Counting takes no decision, and is
+    /// done side by side.
     fn place(&self, value: f64) -> usize {
-        self.sorted.partition_point(|&other| other.total_cmp(&value).is_lt())
+        let (blocks, _) = self.sorted.as_chunks::<COUNTED>();
+        let below = blocks.iter().map(|block| usize::from(block[COUNTED - 1] < value)).sum::<usize>();
+        let rest = &self.sorted[below * COUNTED..];
+        let within = rest.iter().take(COUNTED).map(|&other| usize::from(other < value)).sum::<usize>();
+        below * COUNTED + within
     }
 
     /// Median; NaN when it is empty.

@@ -7,7 +7,7 @@ fn jitter(i: usize) -> f64 {
     ((7 * i) % 5) as f64 - 2.0
 }
 
-fn rows(count: usize, value: impl Fn(usize) -> f64) -> Vec<f64> {
+fn rows(count: usize, value: impl FnMut(usize) -> f64) -> Vec<f64> {
     (0..count).map(value).collect()
 }
 
@@ -85,6 +85,43 @@ fn example_4_divergence() {
     assert_eq!(divergence.level, Level::Error);
     assert!((100..=110).contains(&divergence.step), "{divergence:?}");
     assert!((divergence.step..150).contains(&divergence.detected_step), "{divergence:?}");
+}
+
+#[test]
+fn a_short_run_that_blows_up() {
+    // A run of the trainer of Hugging Face: every 5 steps, and the rate is raised at step 30.
+    let loss = [3.269, 3.252, 3.16, 3.017, 2.898, 2.811, 2.701, 266.4, 434.1, 293.2, 258.4, 197.2, 147.9];
+    let said = |rows: usize| alarms(&findings(vec![every(5, Role::Loss, &loss[..rows])]));
+    for rows in 0..11 {
+        assert_eq!(said(rows), [], "{rows}");
+    }
+    for rows in 11..=13 {
+        assert_eq!(said(rows), [(Kind::Divergence, Level::Error, 35)], "{rows}");
+    }
+    // One that comes back.
+    let loss = [3.269, 3.866, 9.2, 9.6, 7.6, 6.4, 6.2, 5.5, 4.6, 3.9, 3.8, 3.6, 3.4];
+    assert_eq!(findings(vec![every(5, Role::Loss, &loss)]), []);
+}
+
+#[test]
+fn a_short_run_that_is_noisy() {
+    let mut state = 1_u64;
+    let mut random = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / (1_u64 << 31) as f64
+    };
+    for run in 0..20_000 {
+        let (noise, gain, fast) = (0.6 * random(), 4.0 * random(), 30.0 * random());
+        // A heavy tail: one row in ten is far off.
+        let mut row = |i: usize| {
+            let tail = if random() < 0.1 { 3.0 } else { 1.0 };
+            let normal = random() + random() + random() + random() - 2.0;
+            (1.0 + gain / (1.0 + fast * i as f64 / 40.0)) * (noise * tail * normal).exp()
+        };
+        let loss = rows(1 + run % 39, &mut row);
+        let found = findings(vec![curve(Role::Loss, &loss)]);
+        assert!(found.iter().all(|finding| finding.kind != Kind::Divergence), "{loss:?}");
+    }
 }
 
 #[test]

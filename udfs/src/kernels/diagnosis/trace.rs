@@ -1,7 +1,8 @@
 //! What is kept of a curve: all rows of a short one, medians of blocks of a long one.
 
+use super::columns::Columns;
 use super::outline::Outline;
-use super::robust::median_in_place;
+use super::robust::{median_of_few, medians_of_16};
 use serde::{Deserialize, Serialize};
 
 /// Rows up to which a curve is kept as it is.
@@ -14,7 +15,7 @@ const BLOCKS: usize = 256;
 pub const NEWEST: usize = 32;
 
 /// A row of a curve, or a block of them.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
     /// Step of its last row.
     pub step: i64,
@@ -34,13 +35,15 @@ impl Point {
         Self { value: mean(self.value, next.value), change, ..next }
     }
 
-    /// The block of some rows; none of none.
-    pub(super) fn block(rows: &[Self]) -> Option<Self> {
-        let mut values: Vec<f64> = rows.iter().map(|row| row.value).collect();
-        let mut changes: Vec<f64> =
-            rows.iter().map(|row| row.change).filter(|change| !change.is_nan()).collect();
+    /// The block of the rows of a leaf, or of fewer; none of none.
+    fn block(rows: &[Self]) -> Option<Self> {
         let last = rows.last()?;
-        Some(Self { value: median_in_place(&mut values), change: median_in_place(&mut changes), ..*last })
+        if let Some(rows) = rows.as_array::<LEAF>().filter(|rows| !rows[0].change.is_nan()) {
+            let [value, change] = medians_of_16(rows.map(|row| [row.value, row.change]));
+            return Some(Self { value, change, ..*last });
+        }
+        let median = |of: fn(&Self) -> f64| median_of_few(&rows.iter().map(of).collect::<Vec<f64>>());
+        Some(Self { value: median(|row| row.value), change: median(|row| row.change), ..*last })
     }
 }
 
@@ -49,6 +52,7 @@ impl Point {
 /// Blocks of 16 rows hold the median of their rows; where neighbours are merged, the mean of
 /// their medians. It is the same whether the rows came at once or one by one.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(into = "Kept", from = "Kept")]
 pub struct Trace {
     rows: u64,
     /// Rows in each of the blocks: 1, then [`LEAF`] times a power of two.
@@ -59,6 +63,56 @@ pub struct Trace {
     /// Merged leaves that fill no block yet, the largest first, each twice the size of the next.
     partial: Vec<(u64, Point)>,
     newest: Vec<Point>,
+}
+
+/// A trace as it is kept between two sittings.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    rows: u64,
+    rows_per_point: u64,
+    points: Columns,
+    leaf: Columns,
+    partial_rows: Vec<u64>,
+    partial: Columns,
+    /// How many they are; of a short curve they are its last points.
+    newest_rows: usize,
+    newest: Columns,
+}
+
+impl From<Trace> for Kept {
+    fn from(trace: Trace) -> Self {
+        let is_exact = trace.rows_per_point <= 1;
+        let partial: Vec<Point> = trace.partial.iter().map(|(_, block)| *block).collect();
+        Self {
+            rows: trace.rows,
+            rows_per_point: trace.rows_per_point,
+            points: if is_exact { Columns::of_first_rows(&trace.points) } else { Columns::of(&trace.points) },
+            leaf: Columns::of(&trace.leaf),
+            partial_rows: trace.partial.iter().map(|(rows, _)| *rows).collect(),
+            partial: Columns::of(&partial),
+            newest_rows: trace.newest.len(),
+            newest: if is_exact { Columns::default() } else { Columns::of(&trace.newest) },
+        }
+    }
+}
+
+impl From<Kept> for Trace {
+    fn from(kept: Kept) -> Self {
+        let points = kept.points.into_points();
+        let newest = if kept.rows_per_point <= 1 {
+            points[points.len().saturating_sub(kept.newest_rows)..].to_vec()
+        } else {
+            kept.newest.into_points()
+        };
+        Self {
+            rows: kept.rows,
+            points,
+            rows_per_point: kept.rows_per_point,
+            leaf: kept.leaf.into_points(),
+            partial: kept.partial_rows.into_iter().zip(kept.partial.into_points()).collect(),
+            newest,
+        }
+    }
 }
 
 impl Trace {
@@ -119,6 +173,14 @@ impl Trace {
         self.rows
     }
 
+    /// Values of the points from a share of them to another, which lie before the newest one.
+    pub(super) fn values_between(&self, from: f64, to: f64) -> Vec<f64> {
+        let points = self.points.len() + usize::from(!self.partial.is_empty() || !self.leaf.is_empty());
+        let place = |share: f64| (points as f64 * share) as usize;
+        let to = place(to).clamp(1, self.points.len().max(1)).min(self.points.len());
+        self.points[place(from).min(to)..to].iter().map(|point| point.value).collect()
+    }
+
     /// Step of the first row, of a long curve that of the first block.
     pub fn first_step(&self) -> Option<i64> {
         self.points.first().map(|point| point.step)
@@ -136,16 +198,17 @@ impl Trace {
 
     /// The curve as whole-run rules see it.
     pub fn outline(&self) -> Outline {
-        let mut points = self.points.clone();
+        let mut outline = Outline::new(&self.points, self.rows, self.newest());
         // The rows behind the last full block, as one more point.
         let merged =
             self.partial.iter().rev().map(|(_, block)| *block).reduce(|next, before| before.join(next));
         let tail = merged.or_else(|| Point::block(&self.leaf));
-        points.extend(tail);
-        if let (Some(last), Some(newest)) = (points.last_mut(), self.last()) {
-            (last.step, last.time_s) = (newest.step, newest.time_s);
+        tail.into_iter().for_each(|tail| outline.push(tail));
+        let (step, time_s) = (outline.steps.last_mut(), outline.times_s.last_mut());
+        if let (Some(step), Some(time_s), Some(newest)) = (step, time_s, self.last()) {
+            (*step, *time_s) = (newest.step, newest.time_s);
         }
-        Outline::new(&points, self.rows, self.newest())
+        outline
     }
 }
 

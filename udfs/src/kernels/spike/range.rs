@@ -1,6 +1,7 @@
 //! How far a run has come down.
 
-use super::super::{greater, lesser};
+use super::super::diagnosis::robust::median_of_5;
+use super::super::lesser;
 use serde::{Deserialize, Serialize};
 
 /// Rows of the head of a run that are kept for its range.
@@ -8,6 +9,7 @@ const HEAD: usize = 256;
 
 /// `R`: how far the run has come down from its head, over the rows so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Kept", from = "Kept")]
 pub(super) struct RunningRange {
     rows: u64,
     /// First rows in order; at most [`HEAD`].
@@ -18,6 +20,35 @@ pub(super) struct RunningRange {
     newest: [f64; 5],
     /// Lowest median of 5 consecutive rows.
     best: f64,
+}
+
+/// A range as it is kept between two sittings.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    rows: u64,
+    head: Vec<f64>,
+    newest: [f64; 5],
+    best: f64,
+}
+
+impl From<RunningRange> for Kept {
+    fn from(range: RunningRange) -> Self {
+        Self { rows: range.rows, head: range.head, newest: range.newest, best: range.best }
+    }
+}
+
+impl From<Kept> for RunningRange {
+    fn from(kept: Kept) -> Self {
+        let mut range = Self {
+            rows: kept.rows,
+            head: kept.head,
+            first: Vec::new(),
+            newest: kept.newest,
+            best: kept.best,
+        };
+        range.fill_first();
+        range
+    }
 }
 
 impl Default for RunningRange {
@@ -36,6 +67,10 @@ impl RunningRange {
         if self.head.len() < HEAD {
             self.head.push(value);
         }
+        self.fill_first();
+    }
+
+    fn fill_first(&mut self) {
         let wanted = (self.rows / 20).clamp(5, HEAD as u64) as usize;
         while self.first.len() < wanted.min(self.head.len()) {
             let next = self.head[self.first.len()];
@@ -60,13 +95,6 @@ fn median_of_sorted(values: &[f64]) -> f64 {
         (_, Some(upper)) => *upper,
         (_, None) => f64::NAN,
     }
-}
-
-fn median_of_5([a, b, c, d, e]: [f64; 5]) -> f64 {
-    // Neither the lowest nor the highest of four can be the median of five.
-    let low = greater(lesser(a, b), lesser(c, d));
-    let high = lesser(greater(a, b), greater(c, d));
-    greater(lesser(low, high), lesser(greater(low, high), e))
 }
 
 #[cfg(test)]
