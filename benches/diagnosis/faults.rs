@@ -85,6 +85,8 @@ pub fn inject(kind: Kind, course: &mut Course, rows: usize, random: &mut Random)
         Kind::RewardCollapse => policies::reward_collapse(course, rows, random),
         Kind::KlBlowup => policies::kl_blowup(course, rows, random),
         Kind::EntropyCollapse | Kind::LengthCollapse => policies::lost(kind, course, rows, random),
+        // Facts of a run, not faults of it.
+        Kind::Resume | Kind::BehindSiblings => Vec::new(),
     }
 }
 

@@ -8,6 +8,7 @@ use runq_udfs::kernels::diagnosis::{Kind, Role};
 pub fn rows_needed(kind: Kind) -> usize {
     match kind {
         Kind::Nan => 12,
+        Kind::Resume | Kind::BehindSiblings => 20,
         Kind::Overfitting => 60,
         Kind::LossSpike | Kind::GradExplosion | Kind::GradVanishing | Kind::ThroughputDrop => 70,
         Kind::RewardCollapse | Kind::KlBlowup | Kind::EntropyCollapse | Kind::LengthCollapse => 80,

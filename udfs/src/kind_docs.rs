@@ -54,7 +54,7 @@ fn key(kind: Kind) -> &'static str {
         Kind::EntropyCollapse => "entropy",
         Kind::LengthCollapse => "length",
         Kind::Overfitting => "val_loss",
-        Kind::Nan | Kind::LossSpike | Kind::Divergence | Kind::Plateau => "loss",
+        _ => "loss",
     }
 }
 

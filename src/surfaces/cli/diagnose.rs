@@ -26,7 +26,7 @@ pub fn commands() -> [Command; 5] {
             .help("Run: id, prefix of it, name, @latest, @best:METRIC")
             .default_value("@latest")
     };
-    let kinds = Kind::ALL.map(Kind::as_str);
+    let kinds: Vec<&str> = Kind::every().map(Kind::as_str).collect();
     [
         Command::new("diagnose")
             .about("Tell what went wrong in a run, where, how sure, and what to do")

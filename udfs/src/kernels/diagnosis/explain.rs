@@ -7,7 +7,7 @@ use crate::kernels::spike::MIN_WINDOW;
 impl Kind {
     /// The kind of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        Self::every().find(|kind| kind.as_str() == name)
     }
 
     /// When it is found.
@@ -49,6 +49,12 @@ impl Kind {
                 "The entropy of the policy is a fraction of what it was, to the newest row."
             }
             Self::LengthCollapse => "Answers are a fraction as long as they were, to the newest row.",
+            Self::Resume => {
+                "The run was resumed and its steps go back: later rows count. A fact, never an alarm."
+            }
+            Self::BehindSiblings => {
+                "The best level of the training loss is worse than the median of the runs of the same project and group at the same step. A fact: some runs of a sweep are always behind."
+            }
         }
     }
 
@@ -71,13 +77,15 @@ impl Kind {
             }
             Self::RewardCollapse | Self::KlBlowup => "Gao et al. 2022, Zheng et al. 2023",
             Self::EntropyCollapse | Self::LengthCollapse => "Yu et al. 2025 (DAPO), Cui et al. 2025",
+            Self::Resume => "common practice",
+            Self::BehindSiblings => "median rule: Golovin et al. 2017 (Vizier)",
         }
     }
 
     /// Its section in the configuration and the thresholds there.
     pub fn limits(self, limits: &Limits) -> (&'static str, Vec<Limit>) {
         match self {
-            Self::Nan => ("nan", Vec::new()),
+            Self::Nan | Self::Resume => (self.as_str(), Vec::new()),
             Self::LossSpike => ("loss_spike", limits.loss_spike.list()),
             Self::Divergence => ("divergence", limits.divergence.list()),
             Self::Plateau => ("plateau", limits.plateau.list()),
@@ -89,6 +97,7 @@ impl Kind {
             Self::RewardCollapse | Self::KlBlowup | Self::EntropyCollapse | Self::LengthCollapse => {
                 ("policy", limits.policy.list())
             }
+            Self::BehindSiblings => ("behind_siblings", limits.behind_siblings.list()),
         }
     }
 
@@ -97,7 +106,7 @@ impl Kind {
         use super::Role;
         match self {
             Self::Nan => &[Role::Loss, Role::ValLoss, Role::GradNorm],
-            Self::LossSpike | Self::Divergence => &[Role::Loss],
+            Self::LossSpike | Self::Divergence | Self::BehindSiblings => &[Role::Loss],
             Self::Plateau => &[Role::Loss, Role::ValLoss],
             Self::Overfitting => &[Role::ValLoss, Role::ValScore],
             Self::GradExplosion | Self::GradVanishing => &[Role::GradNorm],
@@ -107,13 +116,15 @@ impl Kind {
             Self::KlBlowup => &[Role::Kl],
             Self::EntropyCollapse => &[Role::Entropy],
             Self::LengthCollapse => &[Role::Length],
+            Self::Resume => &Role::ALL,
         }
     }
 
     /// Rows that a metric must have for it.
     pub fn min_rows(self, limits: &Limits) -> f64 {
         match self {
-            Self::Nan => 1.0,
+            Self::Nan | Self::Resume => 1.0,
+            Self::BehindSiblings => limits.behind_siblings.min_rows,
             Self::LossSpike => 1.0 + MIN_WINDOW as f64,
             Self::Divergence => limits.divergence.short_min_rows,
             Self::Plateau => limits.plateau.min_validation_points,

@@ -66,10 +66,14 @@ pub enum Kind {
     EntropyCollapse,
     /// Answers that became short.
     LengthCollapse,
+    /// A step that goes back: the run was resumed.
+    Resume,
+    /// A run that is behind those of its project and group.
+    BehindSiblings,
 }
 
 impl Kind {
-    /// All kinds, in the order of the table of events.
+    /// The kinds that one curve tells of, in the order of the table of events.
     pub const ALL: [Self; 14] = [
         Self::Nan,
         Self::LossSpike,
@@ -86,6 +90,14 @@ impl Kind {
         Self::EntropyCollapse,
         Self::LengthCollapse,
     ];
+
+    /// The kinds that take more than one curve.
+    pub const OF_RUNS: [Self; 2] = [Self::Resume, Self::BehindSiblings];
+
+    /// Every kind there is.
+    pub fn every() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().chain(Self::OF_RUNS)
+    }
 
     /// The kind as it is written in tables, such as `loss_spike`.
     pub fn as_str(self) -> &'static str {
@@ -104,6 +116,8 @@ impl Kind {
             Self::KlBlowup => "kl_blowup",
             Self::EntropyCollapse => "entropy_collapse",
             Self::LengthCollapse => "length_collapse",
+            Self::Resume => "resume",
+            Self::BehindSiblings => "behind_siblings",
         }
     }
 }

@@ -222,6 +222,20 @@ limits! {
     }
 }
 
+limits! {
+    /// A run that is behind those of its project and group.
+    BehindSiblings {
+        /// Siblings that came as far, at least.
+        min_siblings = 5.0,
+        /// Rows a metric must have.
+        min_rows = 20.0,
+        /// Distance from the median of the siblings, in robust standard deviations of theirs.
+        spreads = 3.0,
+        /// Distance from the median of the siblings, as a share of the level.
+        share = 0.10,
+    }
+}
+
 impl Plateau {
     /// Those of a validation metric.
     pub fn of_validation(&self) -> Self {
@@ -251,4 +265,6 @@ pub struct Limits {
     pub memory_leak: MemoryLeak,
     /// Of the four kinds of a policy that fell apart.
     pub policy: Policy,
+    /// Of [`Kind::BehindSiblings`](super::Kind::BehindSiblings).
+    pub behind_siblings: BehindSiblings,
 }

@@ -75,6 +75,7 @@ impl<'a> Judgement<'a> {
         findings.extend(self.of_role(Role::Throughput, Kind::ThroughputDrop, Watch::drops));
         findings.extend(self.leaks());
         findings.extend(self.policy());
+        findings.extend(self.resumes());
         findings.sort_by(|left, right| {
             (left.step, left.kind, left.curve).cmp(&(right.step, right.kind, right.curve))
         });
@@ -178,7 +179,29 @@ impl<'a> Judgement<'a> {
                 .any(|rise| spike.step >= rise.step || spike.end_step.is_none_or(|end| end >= rise.step))
         };
         spikes.retain(|spike| !is_part(spike) && !self.is_after_restart(spike.step));
-        spikes
+        hard_batches_as_one(spikes)
+    }
+
+    /// Where the run was resumed: a fact of the run, told with its first curve.
+    fn resumes(&self) -> Vec<Finding> {
+        let Some(curve) = self.run.curves.iter().position(|curve| curve.rows() > 0) else {
+            return Vec::new();
+        };
+        let resume = |&step: &i64| {
+            let [value, baseline, score] = [f64::NAN; 3];
+            let at = Episode {
+                level: Level::Info,
+                step,
+                end_step: Some(step),
+                detected_step: step,
+                value,
+                baseline,
+                score,
+                rows: 0,
+            };
+            Finding::new(Kind::Resume, curve, &at)
+        };
+        self.run.facts.resumed_at.iter().map(resume).collect()
     }
 
     fn overfittings(&self, divergences: &[Finding]) -> Vec<Finding> {
@@ -309,6 +332,24 @@ impl<'a> Judgement<'a> {
         }
         Some(Finding::new(kind, place, &Episode { detected_step: since, ..found }))
     }
+}
+
+/// Spikes, those of a curve that are a fact as one: the highest, from the first to the last.
+fn hard_batches_as_one(spikes: Vec<Finding>) -> Vec<Finding> {
+    let (mut facts, mut all): (Vec<Finding>, Vec<Finding>) =
+        spikes.into_iter().partition(|spike| spike.level == Level::Info);
+    facts.sort_by_key(|fact| (fact.curve, fact.step));
+    for facts in facts.chunk_by(|left, right| left.curve == right.curve) {
+        let highest = facts.iter().max_by(|left, right| left.value.total_cmp(&right.value));
+        if let (Some(highest), [first, .., last]) = (highest, facts) {
+            let rows = facts.iter().map(|fact| fact.rows).sum();
+            let (step, end_step, detected_step) = (first.step, last.end_step, first.detected_step);
+            all.push(Finding { step, end_step, detected_step, rows, ..highest.clone() });
+        } else {
+            all.extend_from_slice(facts);
+        }
+    }
+    all
 }
 
 /// Findings of one kind in curves that mean the same: where they overlap, that of the first curve.

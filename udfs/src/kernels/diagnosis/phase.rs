@@ -9,6 +9,7 @@ use super::overfitting::overfitting;
 use super::plateau::plateau;
 use super::robust::{centred_medians, median, trailing_medians};
 use super::run::Role;
+use super::text::{digits, percent};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -232,7 +233,7 @@ impl<'a> Look<'a> {
     }
 
     fn gain(&self) -> String {
-        format!("gain {:.1} % in 5 % of the run", 100.0 * self.rate)
+        format!("gain {} in 5 % of the run", percent(self.rate))
     }
 
     fn diverges(&self) -> Option<String> {
@@ -245,8 +246,10 @@ impl<'a> Look<'a> {
         }
         let rise = divergence(&self.loss, &self.course.limits.divergence)?;
         Some(format!(
-            "loss {:.3} after {:.3} at best, up since step {}",
-            rise.value, rise.baseline, rise.step
+            "loss {} after {} at best, up since step {}",
+            digits(rise.value),
+            digits(rise.baseline),
+            rise.step
         ))
     }
 
@@ -274,8 +277,8 @@ impl<'a> Look<'a> {
     fn overfits(&self) -> Option<String> {
         let training: Vec<&Outline> = if self.course.is_policy { Vec::new() } else { vec![&self.loss] };
         let turned = overfitting(self.validation.as_ref()?, &training, &self.course.limits.overfitting)?;
-        let worse = 100.0 * self.worse_than_best()?;
-        Some(format!("validation {worse:.1} % worse than at step {}", turned.step))
+        let worse = percent(self.worse_than_best()?);
+        Some(format!("validation {worse} since its best at step {}", turned.step))
     }
 
     /// How much worse validation is than at its best, as a share.
@@ -301,7 +304,7 @@ impl<'a> Look<'a> {
         };
         let limits = &self.course.limits.plateau;
         let flat = is_time.then(|| plateau(&self.loss, self.course.lr.as_ref(), limits)).flatten()?;
-        Some(format!("gain {:.1} % in the newest 30 %, flat since step {}", 100.0 * flat.score, flat.step))
+        Some(format!("gain {} in the newest 30 %, flat since step {}", percent(flat.score), flat.step))
     }
 
     fn learns_fast(&self) -> Option<String> {

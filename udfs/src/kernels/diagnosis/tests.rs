@@ -73,6 +73,8 @@ fn example_3_second_mode() {
     let loss = rows(200, |i| if i % 10 == 0 { 2.6 } else { 2.0 + 0.01 * jitter(i) });
     let found = findings(vec![curve(Role::Loss, &loss)]);
     assert_eq!(alarms(&found), [(Kind::Plateau, Level::Warn, 0)]);
+    let fact = only(&found, Kind::LossSpike);
+    assert!(fact.level == Level::Info && fact.rows >= 1, "{fact:?}");
 }
 
 #[test]
@@ -358,4 +360,37 @@ fn phases_of_nan() {
     let loss = rows(300, |i| if i < 200 { 2.0 + 3.0 / (1.0 + i as f64 / 5.0) } else { f64::NAN });
     let found = phases_of(&Run { curves: vec![curve(Role::Loss, &loss)], ..Run::default() });
     assert_eq!(found.last(), Some(&(Phase::Diverging, 299)), "{found:?}");
+}
+
+#[test]
+fn example_17_resume() {
+    // Rows 0 to 500, then 400 to 900 again: of those logged twice the later ones are there.
+    let loss = rows(901, |i| 2.0 + 3.0 / (1.0 + i as f64 / 100.0) + 0.01 * jitter(i));
+    let facts = Facts { resumed_at: vec![400], ..Facts::default() };
+    let found = findings_of(&Run { facts, curves: vec![curve(Role::Loss, &loss)] });
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!((found[0].kind, found[0].level, found[0].step), (Kind::Resume, Level::Info, 400));
+    assert!(found[0].message("loss").starts_with("resumed at step 400"));
+}
+
+#[test]
+fn behind_its_siblings() {
+    let of = |level: f64, count: usize| {
+        let values = rows(count, |i| level + 2.0 / (1.0 + i as f64 / 20.0) + 0.01 * jitter(i));
+        curve(Role::Loss, &values).outline()
+    };
+    let limits = Limits::default().behind_siblings;
+    let siblings: Vec<Outline> = (0..6).map(|sibling| of(1.0 + 0.02 * f64::from(sibling), 300)).collect();
+    let judge = |own: &Outline| behind_siblings(own, &siblings, &limits);
+    assert_eq!(judge(&of(1.05, 200)), None);
+    assert_eq!(judge(&of(1.5, 10)), None, "too few rows");
+    assert_eq!(judge(&of(1.5, 400)), None, "no sibling came as far");
+    assert_eq!(behind_siblings(&of(1.5, 200), &siblings[..4], &limits), None, "too few siblings");
+    let behind = judge(&of(1.5, 200)).unwrap();
+    assert_eq!((behind.level, behind.end_step), (Level::Info, None));
+    assert!((behind.value - 1.69).abs() < 0.05 && (behind.baseline - 1.24).abs() < 0.05, "{behind:?}");
+    // One that falls behind on its way.
+    let stuck = rows(200, |i| 1.0 + 2.0 / (1.0 + i.min(60) as f64 / 20.0));
+    let behind = judge(&curve(Role::Loss, &stuck).outline()).unwrap();
+    assert!((100..120).contains(&behind.step), "{behind:?}");
 }

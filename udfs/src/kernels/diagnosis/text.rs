@@ -16,6 +16,15 @@ impl Finding {
                 )
             }
             Kind::Nan => format!("{key} not finite from step {step} on, {} rows, {until}", self.rows),
+            Kind::LossSpike if self.level < super::Level::Warn => format!(
+                "{key} up to {value} in {} from step {step} on, level {baseline} (z {}): hard batches",
+                if self.rows == 1 {
+                    "one row".to_owned()
+                } else {
+                    format!("{} rows now and then", self.rows)
+                },
+                digits(self.score),
+            ),
             Kind::LossSpike => format!(
                 "{key} spike at step {step}: {value}, level {baseline} before (z {}), {}",
                 digits(self.score),
@@ -50,6 +59,12 @@ impl Finding {
             Kind::EntropyCollapse | Kind::LengthCollapse => {
                 format!("{key} down to {value} since step {step}, {baseline} early on")
             }
+            Kind::Resume => {
+                format!("resumed at step {step}: rows logged before from there on are superseded")
+            }
+            Kind::BehindSiblings => format!(
+                "{key} behind its siblings since step {step}: {value}, their median {baseline} ({rise})"
+            ),
         }
     }
 
@@ -60,6 +75,9 @@ impl Finding {
             Kind::Nan => format!(
                 "go back to a checkpoint before step {step}; look for overflow, a zero division or bad data there"
             ),
+            Kind::LossSpike if self.level < super::Level::Warn => {
+                "nothing; in repeated runs they are at the same place of the data".to_owned()
+            }
             Kind::LossSpike => format!(
                 "check the batches near step {step}; if spikes repeat, lower lr or clip gradients at 1.0"
             ),
@@ -87,6 +105,8 @@ impl Finding {
             }
             Kind::EntropyCollapse => "raise the entropy bonus or the temperature".to_owned(),
             Kind::LengthCollapse => "look at the reward of short answers; normalise it by length".to_owned(),
+            Kind::Resume => "nothing".to_owned(),
+            Kind::BehindSiblings => "stop it if it is part of a sweep; compare its configuration".to_owned(),
         }
     }
 }
