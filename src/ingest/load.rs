@@ -49,12 +49,6 @@ impl Active {
         log == Some((self.key.source.as_str(), self.key.identity.as_str()))
     }
 
-    /// Has it judged anew, whatever was seen of it.
-    pub fn forget_verdict(&mut self) {
-        self.watch = RunWatch::default();
-        self.state.is_unjudged = true;
-    }
-
     /// Takes over configuration that lies beside the log.
     pub fn apply(&mut self, configs: &BTreeMap<String, Config>) {
         for (path, config) in configs {

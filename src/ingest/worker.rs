@@ -198,19 +198,12 @@ impl<'a> Worker<'a> {
         if !configs.is_empty() || self.shared.judge_all {
             self.open_known(&loader)?;
         }
-        let runs: Vec<String> = self.runs_of(&job.run).map(|run| run.run_id.clone()).collect();
+        let log = Some((job.run.source, job.run.logs.identity.as_str()));
+        let of_log = self.batch.runs.iter().filter(|run| run.is_of(log));
+        let runs: Vec<String> = of_log.map(|run| run.run_id.clone()).collect();
         configs.iter_mut().for_each(|record| record.runs.clone_from(&runs));
         self.batch.inputs.append(&mut configs);
-        if self.shared.judge_all {
-            self.runs_of(&job.run).for_each(Active::forget_verdict);
-        }
         Ok(true)
-    }
-
-    /// The runs at work of a log.
-    fn runs_of(&mut self, run: &FoundRun) -> impl Iterator<Item = &mut Active> {
-        let log = (run.source, run.logs.identity.clone());
-        self.batch.runs.iter_mut().filter(move |active| active.is_of(Some((log.0, &log.1))))
     }
 
     /// Reads a configuration beside the log.
@@ -249,7 +242,8 @@ impl<'a> Worker<'a> {
             if self.batch.find(&key).is_none() {
                 let writes_ends = loader.source.writes_ends(&run.logs);
                 let catalog = self.shared.pass.refresh.catalog;
-                let mut opener = Opener { catalog, ids, fresh: false, hints: self.shared.hints };
+                let judge_anew = self.shared.judge_all;
+                let mut opener = Opener { catalog, ids, fresh: false, hints: self.shared.hints, judge_anew };
                 let mut opened = opener.open(run, &key.sub, writes_ends)?;
                 opened.apply(&loader.configs);
                 self.batch.add_run(opened);
@@ -301,6 +295,7 @@ impl<'a> Worker<'a> {
                 ids: self.shared.ids,
                 fresh: loader.job.reset,
                 hints: self.shared.hints,
+                judge_anew: self.shared.judge_all,
             };
             let slice = loader.slice(input, stat, &mut record, &mut self.batch, &mut opener, slice_bytes)?;
             self.done.read_bytes += slice.read_bytes;
@@ -374,6 +369,8 @@ struct Opener<'a> {
     /// Whether what is stored is void.
     fresh: bool,
     hints: &'a Hints,
+    /// Whether it is judged anew, whatever was seen of it.
+    judge_anew: bool,
 }
 
 impl Runs for Opener<'_> {
@@ -386,7 +383,7 @@ impl Runs for Opener<'_> {
             false => self.catalog.run_state(&run_id)?,
         };
         let fresh = stored.is_none();
-        let kept = if fresh { None } else { self.catalog.watch(&run_id)? };
+        let kept = if fresh || self.judge_anew { None } else { self.catalog.watch(&run_id)? };
         let watch = kept.map(|bytes| postcard::from_bytes(&bytes)).transpose()?.unwrap_or_default();
         let mut state: RunState = match stored {
             Some(bytes) => postcard::from_bytes(&bytes)?,
@@ -394,6 +391,7 @@ impl Runs for Opener<'_> {
                 RunState { hints: self.hints.get(&key).cloned().unwrap_or_default(), ..RunState::default() }
             }
         };
+        state.is_unjudged |= self.judge_anew;
         let name = if sub.is_empty() { found.logs.name.clone() } else { Some(sub.to_string()) };
         let of_group = RunFacts { name, project: found.logs.project.clone(), ..RunFacts::default() };
         state.document_facts.insert(String::new(), of_group);
