@@ -157,7 +157,10 @@ fn check_facts(asked: &Asked) {
             words.push(prefix);
         }
         for word in words {
-            same_rows(&asked.ask("facts", &[("run", of(&word))]), std::slice::from_ref(run), &word);
+            let mut facts = asked.ask("facts", &[("run", of(&word))]);
+            // What is found in a run is no word of its log.
+            facts.iter_mut().for_each(|row| row.retain(|fact, _| fact != "phase" && fact != "worst_level"));
+            same_rows(&facts, std::slice::from_ref(run), &word);
         }
     }
 }

@@ -61,13 +61,13 @@ fn the_prompt_outlives_its_worker() {
                  \\keys val_los\n\
                  select value from generate_series(1, 10001);\n\
                  \\q\n";
-    let Some(out) = session(&project, "--memory 32M --timeout 2s", &[input]) else { return };
+    let Some(out) = session(&project, "--memory 32M --timeout 5s", &[input]) else { return };
     for line in [
         "11",
         "error: the query was stopped: it needed more than 32 MiB of memory",
         "22",
         "error: only statements that read are allowed",
-        "error: the query took longer than 2 s",
+        "error: the query took longer than 5 s",
         "{\"third\":33}",
         "10000",
         "note: the first 10000 rows; all of them: -o FILE, or in a pipe",
