@@ -1,12 +1,15 @@
 //! Gradients that burst, grow without end, or vanish.
 
+use super::super::lesser;
 use super::finding::{Episode, Level};
 use super::limits::{GradExplosion, GradVanishing};
 use super::outline::Outline;
-use super::robust::{SIGMA_OF_MEDIAN, median, median_in_place, trailing_medians};
+use super::recent::Recent;
+use super::robust::{SIGMA_OF_MEDIAN, median, median_in_place, median_of_few, trailing_medians};
 use super::rolling::Rolling;
 use super::trace::Trace;
 use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
 
 /// Accepted rows that a burst is measured against.
 const WINDOW: usize = 96;
@@ -29,6 +32,8 @@ const MAX_EPISODES: usize = 1_000;
 const FALLEN: f64 = 30.0;
 /// Points before the fall that tell from which level.
 const BEFORE: usize = 20;
+/// Rows of the median by which a norm has vanished.
+const SMOOTH: usize = 5;
 /// A norm that is not there.
 const NOTHING: f64 = 1e-12;
 
@@ -41,7 +46,7 @@ pub struct Bursts {
     planned_steps: Option<i64>,
     rows: u64,
     /// Logarithms of accepted rows.
-    window: Rolling,
+    window: Recent,
     /// The newest rows, in order: (step, norm).
     newest: Vec<(i64, f64)>,
     open: Option<Burst>,
@@ -104,7 +109,7 @@ impl Bursts {
             from_step: None,
             planned_steps,
             rows: 0,
-            window: Rolling::new(WINDOW),
+            window: Recent::new(WINDOW),
             newest: Vec::new(),
             open: None,
             closed: Vec::new(),
@@ -139,21 +144,26 @@ impl Bursts {
 
     /// How many times its level a row would be as the next: the median of the last 96 accepted rows, in a
     /// burst that of the rows before it. None of the first 12 rows, and of what is not finite.
-    pub fn ratio(&self, norm: f64) -> Option<f64> {
-        let level = self.open.as_ref().map_or_else(|| self.window.median(), |burst| burst.level);
+    pub fn ratio(&mut self, norm: f64) -> Option<f64> {
+        let level = match &self.open {
+            Some(burst) => burst.level,
+            None => self.window.median(),
+        };
         (self.rows >= WARMUP_ROWS && norm.is_finite()).then(|| norm / level.exp())
     }
 
-    fn spread(&self) -> f64 {
+    fn spread(&mut self) -> f64 {
         (SIGMA_OF_MEDIAN * self.window.median_distance()).max(SPREAD_FLOOR)
     }
 
-    fn opens(&self, log: f64) -> bool {
+    fn opens(&mut self, log: f64) -> bool {
+        let least = self.limits.ratio.ln().max(SPREAD_FLOOR * self.limits.score);
+        // The cheap tests first: few rows are above the lowest, or above what the median is not below, by even that.
+        if log - self.window.least() <= least || log - self.window.median_at_least() <= least {
+            return false;
+        }
         let rise = log - self.window.median();
-        // The cheap test first: few rows are above the level by even that.
-        rise > SPREAD_FLOOR * self.limits.score
-            && rise > self.limits.ratio.ln()
-            && rise / self.spread() > self.limits.score
+        rise > least && rise / self.spread() > self.limits.score
     }
 
     fn open(&mut self, step: i64, norm: f64) {
@@ -184,7 +194,7 @@ impl Bursts {
             self.close(burst.episode(false, &self.limits));
         } else if burst.length as f64 > MAX_ROWS.max(MAX_SHARE * self.rows as f64) {
             self.close(burst.episode(true, &self.limits));
-            self.window = Rolling::new(WINDOW);
+            self.window = Recent::new(WINDOW);
             let newest: Vec<f64> = burst.newest.newest(REFILL).collect();
             newest.into_iter().rev().for_each(|norm| self.window.push(norm));
         } else {
@@ -236,7 +246,7 @@ pub struct Vanishing {
     /// Median of the rows from 5 % to 20 % of those so far, and the row at which it is taken anew.
     early: f64,
     next_look: u64,
-    newest: Rolling,
+    newest: VecDeque<f64>,
     low_rows: u64,
     open: Option<Episode>,
     closed: Vec<Episode>,
@@ -249,7 +259,7 @@ impl Vanishing {
             limits: limits.clone(),
             early: f64::NAN,
             next_look: limits.min_rows as u64,
-            newest: Rolling::new(5),
+            newest: VecDeque::with_capacity(SMOOTH),
             low_rows: 0,
             open: None,
             closed: Vec::new(),
@@ -258,12 +268,21 @@ impl Vanishing {
 
     /// Takes a finite row, which `trace` holds already.
     pub fn push(&mut self, step: i64, norm: f64, trace: &Trace) {
-        self.newest.push(norm);
+        if self.newest.len() == SMOOTH {
+            self.newest.pop_front();
+        }
+        self.newest.push_back(norm);
         if trace.rows() >= self.next_look && self.open.is_none() && self.low_rows == 0 {
             self.early = median_in_place(&mut trace.values_between(0.05, 0.20));
             self.next_look = trace.rows() + trace.rows() / 4;
         }
-        let now = self.newest.median();
+        let lowest = self.newest.iter().copied().fold(f64::INFINITY, lesser);
+        // No median is below the lowest row: most runs need no more.
+        if self.open.is_none() && !self.is_low(lowest) {
+            self.low_rows = 0;
+            return;
+        }
+        let now = median_of_few(self.newest.make_contiguous());
         match &mut self.open {
             Some(open) if now > self.limits.onset_share * self.early => {
                 open.end_step = Some(step);
@@ -277,10 +296,14 @@ impl Vanishing {
         }
     }
 
+    /// Norms that were never there cannot vanish.
+    fn is_low(&self, norm: f64) -> bool {
+        self.early > 10.0 * self.limits.floor
+            && (norm < self.limits.share * self.early || norm < self.limits.floor)
+    }
+
     fn watch(&mut self, step: i64, now: f64, trace: &Trace) {
-        // Norms that were never there cannot vanish.
-        let is_low = self.early > 10.0 * self.limits.floor
-            && (now < self.limits.share * self.early || now < self.limits.floor);
+        let is_low = self.is_low(now);
         self.low_rows = if is_low { self.low_rows + 1 } else { 0 };
         if !is_low || (self.low_rows as f64) < self.limits.rows {
             return;

@@ -22,6 +22,7 @@ mod pace;
 mod phase;
 mod plateau;
 mod policy;
+mod recent;
 pub mod robust;
 mod rolling;
 mod run;

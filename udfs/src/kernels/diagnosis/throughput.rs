@@ -1,7 +1,10 @@
 //! Fewer steps a second than before.
 
+use super::super::lesser;
 use super::finding::{Episode, Level};
 use super::limits::ThroughputDrop;
+use super::recent::Recent;
+use super::robust::median_of_few;
 use super::rolling::Rolling;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -28,8 +31,7 @@ pub struct Drops {
     rows: u64,
     /// The newest rows, oldest first: (step, value).
     newest: VecDeque<(i64, f64)>,
-    smooth: Rolling,
-    healthy: Rolling,
+    healthy: Recent,
     open: Option<Drop>,
     closed: Vec<Episode>,
 }
@@ -69,8 +71,7 @@ impl Drops {
             from_step: None,
             rows: 0,
             newest: VecDeque::new(),
-            smooth: Rolling::new(SMOOTH),
-            healthy: Rolling::new(WINDOW),
+            healthy: Recent::new(WINDOW),
             open: None,
             closed: Vec::new(),
         }
@@ -87,7 +88,6 @@ impl Drops {
         if self.rows <= WARMUP_ROWS || step < from {
             return;
         }
-        self.smooth.push(value);
         self.newest.push_back((step, value));
         if self.newest.len() < SMOOTH {
             return;
@@ -101,7 +101,11 @@ impl Drops {
 
     /// Judges the row at `centre`, now that the row at `newest` is there.
     fn judge(&mut self, centre: i64, raw: f64, newest: i64) {
-        let now = self.smooth.median();
+        if self.open.is_none() && !self.may_drop() {
+            self.healthy.push(raw);
+            return;
+        }
+        let now = median_of_few(&self.newest.iter().map(|row| row.1).collect::<Vec<_>>());
         if let Some(mut drop) = self.open.take() {
             if now > drop.before * (1.0 - self.limits.recovered) {
                 self.end(&drop, centre);
@@ -125,6 +129,16 @@ impl Drops {
         } else {
             self.healthy.push(raw);
         }
+    }
+
+    /// Whether the newest rows may be a drop. No median of theirs is below the lowest, and no median of healthy
+    /// rows above the highest: most rows need no more.
+    fn may_drop(&mut self) -> bool {
+        let lowest = self.newest.iter().fold(f64::INFINITY, |lowest, row| lesser(lowest, row.1));
+        let kept = 1.0 - self.limits.drop;
+        self.healthy.len() >= ENOUGH
+            && lowest < self.healthy.greatest() * kept
+            && lowest < self.healthy.median_at_most() * kept
     }
 
     fn end(&mut self, drop: &Drop, step: i64) {
