@@ -220,14 +220,15 @@ impl Work<'_> {
         let mut portion = Portion::default();
         for index in 0..batch.runs.len() {
             let run = &mut batch.runs[index];
-            if !judge::is_due(&run.state) {
+            let plan = run.state.planned();
+            if !judge::is_due(&run.state, plan) {
                 continue;
             }
             if run.is_of(current) {
                 self.changes.watches.push((run.run_id.clone(), None));
                 continue;
             }
-            let grounds = Grounds::of(&run.state, &mut batch.roles, self.flush.rules);
+            let grounds = Grounds::of(&run.state, plan, &mut batch.roles, self.flush.rules);
             portion.add(index, run, grounds);
             if portion.point_count >= self.flush.limits.reread_points {
                 self.judge_portion(batch, std::mem::take(&mut portion))?;

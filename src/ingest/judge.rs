@@ -20,6 +20,8 @@ const YOUNG_MS: i64 = 60 * 60_000;
 /// What a run is judged by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grounds {
+    /// Its length by its own word, whether that can be or not.
+    plan: Option<i64>,
     /// What is known beside its curves.
     pub facts: Facts,
     /// Its metrics that mean something, the plainest of each role first.
@@ -28,7 +30,7 @@ pub struct Grounds {
 
 impl Grounds {
     /// Those of a run as it is.
-    pub fn of(state: &RunState, roles: &mut Roles, rules: &Rules) -> Self {
+    pub fn of(state: &RunState, plan: Option<i64>, roles: &mut Roles, rules: &Rules) -> Self {
         let counting = state.keys.iter().filter(|(_, state)| !state.internal && state.last.is_some());
         let metrics = counting.filter_map(|(key, _)| Some((key.as_str(), roles.of(key, rules)?)));
         let curves = rules.curves(metrics);
@@ -37,18 +39,18 @@ impl Grounds {
         let memory = curves.iter().filter(|(role, _)| *role == Role::Memory);
         let facts = Facts {
             // A plan that is over was none, or is in another unit.
-            planned_steps: state.planned().filter(|planned| last.is_some_and(|last| last <= *planned)),
+            planned_steps: plan.filter(|planned| last.is_some_and(|last| last <= *planned)),
             memory_capacity: memory_capacity(memory.map(|(_, key)| key.as_str())),
             gpu_count: None,
             resumed_at: state.starts.values().copied().collect(),
         };
-        Self { facts, curves }
+        Self { plan, facts, curves }
     }
 }
 
-/// Whether what was said of a run may no longer hold.
-pub fn is_due(state: &RunState) -> bool {
-    state.is_unjudged || state.judged_plan != state.planned()
+/// Whether what was said of a run of such a length may no longer hold.
+pub fn is_due(state: &RunState, plan: Option<i64>) -> bool {
+    state.is_unjudged || state.judged_plan != plan
 }
 
 /// Judges a run by what is under watch, which is all of it. What is new gets the next numbers.
@@ -73,7 +75,7 @@ pub fn judge(run: &mut Active, grounds: &Grounds, rules: &Rules, next_seq: &mut 
     let verdict = verdict.numbered(&state.verdict, next_seq);
     run.verdict_changed |= verdict != state.verdict;
     state.verdict = verdict;
-    state.judged_plan = state.planned();
+    state.judged_plan = grounds.plan;
     state.is_unjudged = false;
 }
 

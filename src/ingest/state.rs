@@ -327,10 +327,14 @@ impl RunState {
 
     /// All hyperparameters; the log has the last word, before it the documents in their order.
     pub fn all_config(&self) -> Config {
+        self.configs().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// The hyperparameters that were told; of several by one key the last counts.
+    fn configs(&self) -> impl Iterator<Item = (&String, &(String, Option<f64>))> {
         let mut documents: Vec<(&String, &Config)> = self.documents.iter().collect();
         documents.sort_by_key(|(path, _)| sidecar::rank(path));
-        let configs = documents.into_iter().map(|(_, config)| config).chain([&self.config]);
-        configs.flat_map(|config| config.clone()).collect()
+        documents.into_iter().map(|(_, config)| config).chain([&self.config]).flatten()
     }
 
     /// Largest step that counts: on the training axis, else on any.
@@ -344,9 +348,11 @@ impl RunState {
 
     /// Steps the run means to make, by its own word, else by its configuration.
     pub fn planned(&self) -> Option<i64> {
-        let by_config =
-            || self.all_config().iter().find_map(|(key, (_, number))| planned_steps(key, *number));
-        self.all_facts().planned_steps.or_else(by_config)
+        let by_documents = || self.document_facts.values().rev().find_map(|facts| facts.planned_steps);
+        self.facts.planned_steps.or_else(by_documents).or_else(|| {
+            let config: BTreeMap<_, _> = self.configs().collect();
+            config.into_iter().find_map(|(key, (_, number))| planned_steps(key, *number))
+        })
     }
 
     /// Sets a final value, or removes it with what is nested under it.

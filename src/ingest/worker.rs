@@ -384,7 +384,8 @@ impl Runs for Opener<'_> {
         };
         let fresh = stored.is_none();
         let kept = if fresh || self.judge_anew { None } else { self.catalog.watch(&run_id)? };
-        let watch = kept.map(|bytes| postcard::from_bytes(&bytes)).transpose()?.unwrap_or_default();
+        // One that cannot be read is made anew from the points.
+        let watch = kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
         let mut state: RunState = match stored {
             Some(bytes) => postcard::from_bytes(&bytes)?,
             None => {

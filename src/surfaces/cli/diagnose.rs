@@ -1,4 +1,4 @@
-//! `diagnose`, `phases`, `eta`, `forecast`, `stop`: what is wrong with a run, and what to do.
+//! `diagnose`, `eta`, `forecast`, `stop`: what is wrong with a run, and what to do.
 
 use super::output::{self, Sink};
 use super::session::Session;
@@ -19,7 +19,7 @@ const MANY: usize = 5;
 const FIRST: usize = 3;
 
 /// Their declarations.
-pub fn commands() -> [Command; 5] {
+pub fn commands() -> [Command; 4] {
     let run = || {
         Arg::new("run")
             .value_name("RUN")
@@ -47,7 +47,6 @@ pub fn commands() -> [Command; 5] {
                     .help("Print a kind's rule, its thresholds and its source instead"),
             )
             .after_help("Examples:\n  runq diagnose @latest\n  runq diagnose RUN --fail-on error\n  runq diagnose --explain plateau"),
-        Command::new("phases").about("Print the phases of a run, and why they changed").arg(run()).after_help("Examples:\n  runq phases @latest"),
         Command::new("eta").about("Tell when a run will end, with an 80 % interval").arg(run()).after_help("Examples:\n  runq eta @latest"),
         Command::new("forecast")
             .about("Tell where a loss will be at the planned end, with an 80 % interval")
@@ -60,7 +59,7 @@ pub fn commands() -> [Command; 5] {
 
 /// Whether a command is one of these.
 pub fn is_one(name: &str) -> bool {
-    matches!(name, "diagnose" | "phases" | "eta" | "forecast" | "stop")
+    matches!(name, "diagnose" | "eta" | "forecast" | "stop")
 }
 
 /// Runs one of them.
@@ -73,7 +72,6 @@ pub async fn run(session: &Session, name: &str, matches: &ArgMatches) -> Result<
     let run_id = session.workspace.resolve_run(word).await?;
     let case = session.workspace.diagnose(&run_id).await?;
     match name {
-        "phases" => output::emit_batch(session, &phases(&case)?),
         "eta" => eta(session, &case),
         "forecast" => {
             let metric = matches.get_one::<String>("metric").map_or("", String::as_str);
@@ -212,23 +210,6 @@ fn evidence(case: &Case, findings: &[&Finding]) -> Result<RecordBatch> {
     let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.2)));
     let values: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.iter().map(|row| row.3)));
     Ok(RecordBatch::try_from_iter([("kind", kinds), ("metric", keys), ("step", steps), ("value", values)])?)
-}
-
-fn phases(case: &Case) -> Result<RecordBatch> {
-    let changes = &case.transitions;
-    let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(changes.iter().map(|change| change.step)));
-    let from = changes.iter().map(|change| change.from.map(|phase| phase.as_str()));
-    let to: ArrayRef =
-        Arc::new(StringArray::from_iter_values(changes.iter().map(|change| change.to.as_str())));
-    let reasons: ArrayRef =
-        Arc::new(StringArray::from_iter_values(changes.iter().map(|change| &change.reason)));
-    let from: ArrayRef = Arc::new(from.collect::<StringArray>());
-    Ok(RecordBatch::try_from_iter_with_nullable([
-        ("step", steps, false),
-        ("phase_from", from, true),
-        ("phase_to", to, false),
-        ("reason", reasons, false),
-    ])?)
 }
 
 fn eta(session: &Session, case: &Case) -> Result<()> {
