@@ -125,8 +125,8 @@ impl Work<'_> {
         groups.sort_by(order);
         let roles: Vec<Option<Role>> =
             groups.iter().map(|group| role_of(group, &mut batch.roles, self.flush.rules)).collect();
-        for group in groups.iter().zip(&roles).filter_map(|(group, role)| role.and(Some(group))) {
-            watch::note_starts(&mut batch.runs[group.run], group);
+        for (group, role) in groups.iter().zip(&roles).filter_map(|(group, role)| Some((group, (*role)?))) {
+            watch::note(&mut batch.runs[group.run], group, role);
         }
         let mut overlaps = rewound_overlaps(&batch.runs);
         let mut output: Option<PointFile> = None;

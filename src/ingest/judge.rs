@@ -124,7 +124,7 @@ pub fn read(
         }
         let run = &mut runs[curve.run];
         let resumed_at: Vec<i64> = run.state.starts.values().copied().collect();
-        let mut watch = CurveWatch::new(curve.role, &curve.key, curve.planned_steps, &rules.limits);
+        let mut watch = CurveWatch::new(curve.role, &curve.key, curve.planned_steps, &rules.limits, true);
         points.into_iter().for_each(|point| watch.push(point, &resumed_at));
         run.watch.put(curve.key.clone(), watch);
     }

@@ -41,11 +41,13 @@ pub struct CurveWatch {
 }
 
 impl CurveWatch {
-    /// A metric of which no row was seen, in a run of so many steps where that is known.
-    pub fn new(role: Role, key: &str, planned_steps: Option<i64>, limits: &Limits) -> Self {
+    /// A metric of which no row was seen, in a run of so many steps where that is known; `is_timed` where
+    /// its times may be all that tells how fast it goes.
+    pub fn new(role: Role, key: &str, planned_steps: Option<i64>, limits: &Limits, is_timed: bool) -> Self {
+        let is_timed = is_timed && Pace::is_told_by(role);
         Self {
             watch: Watch::new(role, key, planned_steps, limits),
-            pace: Pace::is_told_by(role).then(|| Pace::new(planned_steps, limits)),
+            pace: is_timed.then(|| Pace::new(planned_steps, limits)),
             held: None,
         }
     }
@@ -86,6 +88,8 @@ pub struct RunWatch {
     planned_steps: Option<i64>,
     /// Where it was resumed, as far as its paces know.
     starts: BTreeMap<i32, i64>,
+    /// Whether a metric tells its throughput.
+    has_throughput: bool,
     curves: BTreeMap<String, CurveWatch>,
 }
 
@@ -119,8 +123,13 @@ impl RunWatch {
         }
         self.heed(&state.starts);
         let count = |key: &str| state.keys.get(key).map_or(0, |state| state.all().count) as u64;
+        let is_timed = !wanted.iter().any(|(role, _)| *role == Role::Throughput);
+        let is_whole = |curve: &CurveWatch, role: Role, key: &str| {
+            let has_pace = curve.pace.is_some() || !is_timed || !Pace::is_told_by(role);
+            curve.watch.role == role && curve.rows() == count(key) && has_pace
+        };
         let has = |(role, key): &&(Role, String)| {
-            self.curves.get(key).is_some_and(|curve| curve.watch.role == *role && curve.rows() == count(key))
+            self.curves.get(key).is_some_and(|curve| is_whole(curve, *role, key))
         };
         wanted.iter().filter(|curve| !has(curve)).cloned().collect()
     }
@@ -135,6 +144,11 @@ impl RunWatch {
         let seen = |curve: &CurveWatch| curve.pace.as_ref().and_then(Pace::last_step);
         self.curves.retain(|_, curve| seen(curve).is_none_or(|last| last < changed));
         self.starts.clone_from(starts);
+    }
+
+    /// A metric of which no row was seen.
+    fn curve(&self, role: Role, key: &str, limits: &Limits) -> CurveWatch {
+        CurveWatch::new(role, key, self.planned_steps, limits, !self.has_throughput)
     }
 
     /// Puts a metric of which all rows were seen.
@@ -170,8 +184,7 @@ impl Eyes {
             run.watch.forget(key);
             if let Some(role) = roles.of(key, rules) {
                 run.state.is_unjudged = true;
-                curves
-                    .insert(key.clone(), CurveWatch::new(role, key, run.watch.planned_steps, &rules.limits));
+                curves.insert(key.clone(), run.watch.curve(role, key, &rules.limits));
             }
         }
         Self { curves, resumed_at: run.state.starts.values().copied().collect() }
@@ -190,8 +203,10 @@ impl Eyes {
     }
 }
 
-/// Notes where a run was resumed: before its points are looked at, since those of any metric tell it.
-pub fn note_starts(run: &mut Active, group: &Group) {
+/// Notes what the points of each metric tell of a run, before those of any are looked at: where it was
+/// resumed, and whether its throughput was logged.
+pub fn note(run: &mut Active, group: &Group, role: Role) {
+    run.watch.has_throughput |= role == Role::Throughput;
     let state = &mut run.state;
     let is_step = state.keys.get(&group.key).is_none_or(|key| key.axis == Axis::Step);
     if state.segment_count < 2 || !is_step {
@@ -215,7 +230,7 @@ pub fn look_at(run: &mut Active, role: Role, group: &Group, settled: &Settled, r
         if run.watch.is_empty() {
             run.watch.planned_steps = run.state.planned();
         }
-        let curve = CurveWatch::new(role, &group.key, run.watch.planned_steps, &rules.limits);
+        let curve = run.watch.curve(role, &group.key, &rules.limits);
         run.watch.put(group.key.clone(), curve);
     }
     let resumed_at: Vec<i64> = run.state.starts.values().copied().collect();
