@@ -55,7 +55,7 @@ impl Order {
     }
 
     /// The first of so many numbers that no alert bears yet.
-    fn next_seq(&self, count: i64) -> i64 {
+    pub fn next_seq(&self, count: i64) -> i64 {
         self.next_alert_seq.fetch_add(count, atomic::Ordering::Relaxed)
     }
 }
@@ -248,7 +248,7 @@ impl Work<'_> {
         for (index, grounds) in &portion.runs {
             let run = &mut batch.runs[*index];
             self.changes.watches.push((run.run_id.clone(), judge::to_keep(run, limits, now_ms)?));
-            judge::judge(run, grounds, rules, &mut || self.flush.order.next_seq(1));
+            judge::judge(run, grounds, rules, &mut || self.flush.order.next_seq(1))?;
         }
         Ok(())
     }
@@ -411,6 +411,8 @@ impl Work<'_> {
                 likeness: Likeness::of(run).to_bytes()?,
             });
         }
+        let siblings = batch.runs.iter_mut().map(|run| Some((run.run_id.clone(), run.sibling.take()?)));
+        self.changes.siblings = siblings.flatten().collect();
         self.changes.gone_runs = std::mem::take(&mut batch.gone_runs);
         self.changes.gone_inputs = std::mem::take(&mut batch.gone_inputs);
         self.changes.inputs = std::mem::take(&mut batch.inputs);

@@ -4,6 +4,7 @@
 use super::load::Active;
 use super::overlap::{Overlap, Overlaps};
 use super::settle::rewinds_of;
+use super::siblings::{self, Place};
 use super::state::RunState;
 use super::verdict::Verdict;
 use super::watch::{CurveWatch, Roles};
@@ -50,11 +51,20 @@ impl Grounds {
 
 /// Whether what was said of a run of such a length may no longer hold.
 pub fn is_due(state: &RunState, plan: Option<i64>) -> bool {
-    state.is_unjudged || state.judged_plan != plan
+    state.is_unjudged || state.judged_plan != plan || state.judged_place != Place::of(state)
 }
 
-/// Judges a run by what is under watch, which is all of it. What is new gets the next numbers.
-pub fn judge(run: &mut Active, grounds: &Grounds, rules: &Rules, next_seq: &mut dyn FnMut() -> i64) {
+/// Judges a run by what is under watch, which is all of it. What is new gets the next numbers. What its
+/// siblings say of it stands until it is compared with them again.
+///
+/// # Errors
+/// Never in practice: encoding in memory.
+pub fn judge(
+    run: &mut Active,
+    grounds: &Grounds,
+    rules: &Rules,
+    next_seq: &mut dyn FnMut() -> i64,
+) -> anyhow::Result<()> {
     let resumed_at = &grounds.facts.resumed_at;
     let mut pace = None;
     let mut watches: Vec<Watch> = Vec::with_capacity(grounds.curves.len() + 1);
@@ -72,11 +82,21 @@ pub fn judge(run: &mut Active, grounds: &Grounds, rules: &Rules, next_seq: &mut 
     let transitions = phases(&judgement, &findings, &rules.limits);
     let verdict = Verdict::new(&judgement, &findings, &transitions);
     let state = &mut run.state;
+    let place = Place::of(state);
+    let sketch = place.as_ref().and_then(|place| Some((place, siblings::Sketch::of_loss(&judgement)?)));
+    let told = state.verdict.of_siblings().filter(|_| sketch.is_some());
+    let verdict = verdict.with_siblings(told.cloned());
+    let sibling = |(place, sketch): (&Place, siblings::Sketch)| {
+        sketch.record(place, &run.key.source, &run.run_id, told)
+    };
+    run.sibling = Some(sketch.map(sibling).transpose()?);
     let verdict = verdict.numbered(&state.verdict, next_seq);
     run.verdict_changed |= verdict != state.verdict;
     state.verdict = verdict;
     state.judged_plan = grounds.plan;
+    state.judged_place = place;
     state.is_unjudged = false;
+    Ok(())
 }
 
 /// A metric of which rows must be read from the store before its run can be judged.

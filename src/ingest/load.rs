@@ -11,7 +11,7 @@ use crate::records::batch::Cell;
 use crate::records::{Axis, Problem, UNREADABLE};
 use crate::sources::find::sidecar;
 use crate::sources::{InputKind, Log, Resume, RunInput, Sink, Source, StartOver};
-use crate::store::InputRecord;
+use crate::store::{InputRecord, SiblingRecord};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -35,6 +35,9 @@ pub struct Active {
     pub state: RunState,
     /// What the diagnosis saw of it, up to date with what is stored.
     pub watch: RunWatch,
+    /// What its siblings see of it, where that may have changed since the last commit: none inside where
+    /// that is nothing.
+    pub sibling: Option<Option<SiblingRecord>>,
     /// Whether its configuration changed since the last commit.
     pub config_changed: bool,
     /// Whether what the diagnosis says of it changed since the last commit.

@@ -12,6 +12,7 @@ pub mod pass;
 pub mod plan;
 pub mod points;
 pub mod settle;
+pub mod siblings;
 pub mod sink;
 pub mod state;
 pub mod verdict;
@@ -102,17 +103,19 @@ impl Refresh<'_> {
         let mut outcome = Outcome::default();
         let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
         let mut memory = if first.is_worth_keeping { first.memory()? } else { None };
+        let mut compared = None;
         let rules = self.rules.hash();
         let is_judged_so = self.catalog.rules()? == Some(rules);
         // What stands at the end of a log without a line end is read once the log is at rest.
         if !first.is_unchanged || !is_judged_so || self.catalog.has_tail_at_rest(self.rest_ns())? {
-            let is_all = self.read(first.walked, !is_judged_so, &mut outcome, progress)?;
+            let is_all;
+            (is_all, compared) = self.read(first.walked, !is_judged_so, &mut outcome, progress)?;
             memory = memory.filter(|_| is_all);
             self.note_rules(rules, is_judged_so)?;
             duplicates::settle(self)?;
             self.tidy(&mut outcome)?;
         }
-        self.remember(memory)?;
+        self.remember(memory, compared)?;
         (outcome.input_count, outcome.run_count) = self.catalog.counts()?;
         Ok(outcome)
     }
@@ -124,14 +127,15 @@ impl Refresh<'_> {
     }
 
     /// Reads what is new in what was seen; where the rules changed, all runs are judged anew. Returns
-    /// whether that was all: logs that are written over while they are read are left for the next refresh.
+    /// whether that was all: logs that are written over while they are read are left for the next refresh;
+    /// and the number up to which runs were compared with their siblings.
     fn read(
         &self,
         walked: Walked,
         judge_all: bool,
         outcome: &mut Outcome,
         progress: &dyn Progress,
-    ) -> anyhow::Result<bool> {
+    ) -> anyhow::Result<(bool, Option<i64>)> {
         let mut look = Look::new(&walked.base, self.settings, self.catalog)?;
         let discovery = look.discover(walked, self.settings, self.catalog, self.now_ms)?;
         outcome.notes.extend(discovery.warnings.iter().cloned());
@@ -140,14 +144,18 @@ impl Refresh<'_> {
         let found: Vec<FoundRun> = discovery.found.into_iter().flat_map(found_runs).collect();
         // Each pass reads what the one before found out: ids that clash, metrics without steps.
         let mut again = Again::new(judge_all);
+        let base = look.base.clone();
+        let pass = Pass { refresh: self, base: &base, found: &found, stats: &stats, progress };
+        let mut is_read = false;
         for _ in 0..MAX_PASSES {
-            let pass = Pass { refresh: self, base: &look.base, found: &found, stats: &stats, progress };
-            if !pass.run(&look, &mut again, outcome)? {
-                return Ok(true);
+            is_read = !pass.run(&look, &mut again, outcome)?;
+            if is_read {
+                break;
             }
             look.known = Known::load(self.catalog)?;
         }
-        Ok(false)
+        let (compared, is_compared) = siblings::settle(&pass, &look, judge_all, outcome)?;
+        Ok((is_read && is_compared, compared))
     }
 
     /// What did not change since then is at rest, nanoseconds since 1970.
@@ -160,14 +168,12 @@ impl Refresh<'_> {
         Stat { size_bytes: stat.size_bytes, modified_ns: stat.modified_ns, is_at_rest }
     }
 
-    /// Keeps what was seen for the next look, now that the tables hold it all.
-    fn remember(&self, memory: Option<Vec<u8>>) -> anyhow::Result<()> {
-        match memory {
-            Some(look) if !self.catalog.has_unread_inputs()? => {
-                self.catalog.commit(&Changes { look: Some(look), now_ms: self.now_ms, ..Changes::default() })
-            }
-            _ => Ok(()),
-        }
+    /// Keeps what was seen for the next look, now that the tables hold it all, and notes up to where runs
+    /// were compared with their siblings.
+    fn remember(&self, memory: Option<Vec<u8>>, compared: Option<i64>) -> anyhow::Result<()> {
+        let look = if self.catalog.has_unread_inputs()? { None } else { memory };
+        let changes = Changes { look, compared, now_ms: self.now_ms, ..Changes::default() };
+        if changes.is_empty() { Ok(()) } else { self.catalog.commit(&changes) }
     }
 
     /// Compaction and removal of files that no query reads any more. What an earlier refresh that was

@@ -2,8 +2,9 @@
 
 use super::ids::{Ids, RunKey};
 use super::look::Look;
-use super::plan::{self, FoundRun, Plan, Stat};
-use super::worker::{Done, Hints, Shared, Worker};
+use super::plan::{self, FoundRun, Job, Plan, Stat};
+use super::siblings::Compared;
+use super::worker::{Done, Hints, Idle, Shared, Worker};
 use super::{Outcome, Progress, Refresh};
 use crate::sources::RunInput;
 use crate::store::InputRecord;
@@ -71,7 +72,8 @@ impl Pass<'_> {
             return Ok(false);
         }
         let torn = std::mem::take(&mut again.torn);
-        let shared = Shared::new(self, &look.known, &ids, (&again.hints, &torn), judge_all)?;
+        let idle = if judge_all { Idle::JudgeAnew } else { Idle::Leave };
+        let shared = Shared::new(self, &look.known, &ids, (&again.hints, &torn), idle)?;
         let (reread, torn) = self.load(&shared, &plan, outcome)?;
         again.runs.extend(torn.iter().cloned());
         again.torn = torn;
@@ -81,6 +83,31 @@ impl Pass<'_> {
         }
         let may_clash = ids.have_changed() && !Ids::new(catalog, self.found)?.renamed().is_empty();
         Ok(!again.runs.is_empty() || may_clash)
+    }
+
+    /// Stores what is said now of runs that were compared with their siblings, by id. Nothing is read.
+    ///
+    /// # Errors
+    /// When the cache cannot be written.
+    pub fn tell(
+        &self,
+        look: &Look,
+        compared: &BTreeMap<String, Compared>,
+        outcome: &mut Outcome,
+    ) -> anyhow::Result<()> {
+        let ids = Ids::new(self.refresh.catalog, self.found)?;
+        // Those are read anew by the next refresh.
+        let renamed = ids.renamed();
+        let is_meant =
+            |(key, id): &(&RunKey, &String)| compared.contains_key(*id) && !renamed.contains(*key);
+        let meant = ids.known.iter().filter(is_meant);
+        let logs: BTreeSet<(&str, &str)> = meant.map(|(key, _)| (&*key.source, &*key.identity)).collect();
+        let found = self.found.iter().filter(|run| logs.contains(&(run.source, &*run.logs.identity)));
+        let jobs = found.map(|run| Job { run: run.clone(), reset: false, inputs: Vec::new() }).collect();
+        let plan = Plan { jobs, gone: Vec::new() };
+        let (hints, torn) = (Hints::new(), BTreeSet::new());
+        let shared = Shared::new(self, &look.known, &ids, (&hints, &torn), Idle::Tell(compared))?;
+        self.load(&shared, &plan, outcome).map(drop)
     }
 
     /// Reads all logs of the plan; returns the runs to read anew, and logs that were written over.

@@ -2,6 +2,7 @@
 
 use super::overlap::Rewind;
 use super::settle::AxisHint;
+use super::siblings::Place;
 use super::verdict::Verdict;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
@@ -60,6 +61,8 @@ pub struct RunState {
     pub verdict: Verdict,
     /// The plan it was made by.
     pub judged_plan: Option<i64>,
+    /// Where the run stood among its siblings when it was made.
+    pub judged_place: Option<Place>,
     /// Whether points that mean something to it changed since.
     pub is_unjudged: bool,
 }

@@ -2,7 +2,7 @@
 
 use crate::records::TimeMs;
 use crate::records::batch::{Cell, time_cell};
-use runq_udfs::kernels::diagnosis::{Finding, Judgement, Level, Transition};
+use runq_udfs::kernels::diagnosis::{Finding, Judgement, Kind, Level, Transition};
 use serde::{Deserialize, Serialize};
 
 /// The last word on a run.
@@ -47,7 +47,7 @@ pub struct Change {
 impl Verdict {
     /// What was found in a run, and how its phases changed.
     pub fn new(run: &Judgement<'_>, findings: &[Finding], transitions: &[Transition]) -> Self {
-        let told = |finding: &Finding| Told::new(run, finding);
+        let told = |finding: &Finding| Told::new(finding, run.key(finding), time_of(run, finding.step));
         let change = |transition: &Transition| Change {
             step: transition.step,
             time: time_of(run, transition.step),
@@ -66,6 +66,21 @@ impl Verdict {
         for finding in &mut self.findings {
             let same = before.findings.iter().find(|known| known.is_same(finding));
             finding.seq = same.map_or_else(&mut *next_seq, |known| known.seq);
+        }
+        self
+    }
+
+    /// What its siblings say of the run.
+    pub fn of_siblings(&self) -> Option<&Told> {
+        self.findings.iter().find(|finding| finding.is_of_siblings())
+    }
+
+    /// The same with something else said by its siblings, or nothing.
+    pub fn with_siblings(mut self, told: Option<Told>) -> Self {
+        self.findings.retain(|finding| !finding.is_of_siblings());
+        if let Some(told) = told {
+            let place = self.findings.partition_point(|finding| finding.step <= told.step);
+            self.findings.insert(place, told);
         }
         self
     }
@@ -103,8 +118,8 @@ impl Verdict {
 }
 
 impl Told {
-    fn new(run: &Judgement<'_>, finding: &Finding) -> Self {
-        let key = run.key(finding);
+    /// A finding in a metric, as it is told; it has no number yet.
+    pub fn new(finding: &Finding, key: &str, time: Option<TimeMs>) -> Self {
         let finite = |value: f64| value.is_finite().then_some(value);
         Self {
             kind: finding.kind.to_string(),
@@ -113,13 +128,43 @@ impl Told {
             step: finding.step,
             end_step: finding.end_step,
             detected_step: finding.detected_step,
-            time: time_of(run, finding.step),
+            time,
             value: finite(finding.value),
             baseline: finite(finding.baseline),
             score: finite(finding.score),
             row_count: finding.rows as i64,
             text: format!("{}; {}", finding.message(key), finding.advice()),
             seq: 0,
+        }
+    }
+
+    fn is_of_siblings(&self) -> bool {
+        self.kind == Kind::BehindSiblings.as_str()
+    }
+
+    /// The metric it was found in.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The same without its number: what is said, not when the cache learned it.
+    pub fn without_number(&self) -> Self {
+        Self { seq: 0, ..self.clone() }
+    }
+
+    /// The finding of a kind behind it, in the curve at a place.
+    pub fn finding(&self, kind: Kind, curve: usize) -> Finding {
+        Finding {
+            kind,
+            level: self.level,
+            curve,
+            step: self.step,
+            end_step: self.end_step,
+            detected_step: self.detected_step,
+            value: self.value.unwrap_or(f64::NAN),
+            baseline: self.baseline.unwrap_or(f64::NAN),
+            score: self.score.unwrap_or(f64::NAN),
+            rows: self.row_count.cast_unsigned(),
         }
     }
 

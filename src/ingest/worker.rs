@@ -7,6 +7,7 @@ use super::load::{self, Active, Batch, Loader, Runs};
 use super::pass::Pass;
 use super::plan::{FoundRun, Job};
 use super::settle::AxisHint;
+use super::siblings::Compared;
 use super::state::RunState;
 use crate::records::{Problem, RunFacts};
 use crate::sources::find::sidecar;
@@ -21,6 +22,31 @@ const MAX_RUNS: usize = 2_048;
 /// What is known of the axes of metrics, by run.
 pub type Hints = BTreeMap<RunKey, BTreeMap<String, AxisHint>>;
 
+/// What is done with the runs of logs of which nothing is read.
+#[derive(Debug, Clone, Copy)]
+pub enum Idle<'a> {
+    /// Nothing.
+    Leave,
+    /// They are judged anew, as are all others.
+    JudgeAnew,
+    /// Some, by id, are told what their siblings say of them.
+    Tell(&'a BTreeMap<String, Compared>),
+}
+
+impl<'a> Idle<'a> {
+    fn concerns(self, run_id: &str) -> bool {
+        match self {
+            Self::Leave => false,
+            Self::JudgeAnew => true,
+            Self::Tell(_) => self.compared(run_id).is_some(),
+        }
+    }
+
+    fn compared(self, run_id: &str) -> Option<&'a Compared> {
+        if let Self::Tell(compared) = self { compared.get(run_id) } else { None }
+    }
+}
+
 /// What the workers of a pass share.
 pub struct Shared<'a> {
     pass: &'a Pass<'a>,
@@ -29,8 +55,7 @@ pub struct Shared<'a> {
     hints: &'a Hints,
     /// Logs that were written over while an earlier pass read them.
     torn: &'a BTreeSet<RunKey>,
-    /// Whether all runs are judged anew.
-    judge_all: bool,
+    idle: Idle<'a>,
     order: Order,
     /// The next log to be read.
     next_job: AtomicUsize,
@@ -51,7 +76,7 @@ impl<'a> Shared<'a> {
         known: &'a Known,
         ids: &'a Ids,
         (hints, torn): (&'a Hints, &'a BTreeSet<RunKey>),
-        judge_all: bool,
+        idle: Idle<'a>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             pass,
@@ -59,7 +84,7 @@ impl<'a> Shared<'a> {
             ids,
             hints,
             torn,
-            judge_all,
+            idle,
             order: Order::new(pass.refresh.catalog.next_alert_seq()?),
             next_job: AtomicUsize::new(0),
             active: AtomicUsize::new(1),
@@ -195,9 +220,7 @@ impl<'a> Worker<'a> {
                 return Ok(false);
             }
         }
-        if !configs.is_empty() || self.shared.judge_all {
-            self.open_known(&loader)?;
-        }
+        self.open_known(&loader, !configs.is_empty())?;
         let log = Some((job.run.source, job.run.logs.identity.as_str()));
         let of_log = self.batch.runs.iter().filter(|run| run.is_of(log));
         let runs: Vec<String> = of_log.map(|run| run.run_id.clone()).collect();
@@ -230,22 +253,26 @@ impl<'a> Worker<'a> {
         record
     }
 
-    /// Opens the runs of the log that were not opened by reading it, with the configuration beside it.
-    fn open_known(&mut self, loader: &Loader<'_>) -> anyhow::Result<()> {
-        let run = &loader.job.run;
+    /// Opens the runs of the log that were not opened by reading it, with the configuration beside it: all
+    /// of them, or those with which something is done all the same.
+    fn open_known(&mut self, loader: &Loader<'_>, is_all: bool) -> anyhow::Result<()> {
+        let (run, idle) = (&loader.job.run, self.shared.idle);
         let ids = self.shared.ids;
-        let known: Vec<RunKey> = match loader.job.reset {
-            true => Vec::new(),
-            false => ids.of_log(run.source, &run.logs.identity).map(|(key, _)| key.clone()).collect(),
-        };
-        for key in known {
-            if self.batch.find(&key).is_none() {
+        if loader.job.reset {
+            return Ok(());
+        }
+        let known = ids.of_log(run.source, &run.logs.identity);
+        for (key, run_id) in known.filter(|(_, run_id)| is_all || idle.concerns(run_id)) {
+            if self.batch.find(key).is_none() {
                 let writes_ends = loader.source.writes_ends(&run.logs);
                 let catalog = self.shared.pass.refresh.catalog;
-                let judge_anew = self.shared.judge_all;
+                let judge_anew = matches!(idle, Idle::JudgeAnew);
                 let mut opener = Opener { catalog, ids, fresh: false, hints: self.shared.hints, judge_anew };
                 let mut opened = opener.open(run, &key.sub, writes_ends)?;
                 opened.apply(&loader.configs);
+                if let Some(compared) = idle.compared(run_id) {
+                    compared.tell(&mut opened, &mut || self.shared.order.next_seq(1));
+                }
                 self.batch.add_run(opened);
             }
         }
@@ -295,7 +322,7 @@ impl<'a> Worker<'a> {
                 ids: self.shared.ids,
                 fresh: loader.job.reset,
                 hints: self.shared.hints,
-                judge_anew: self.shared.judge_all,
+                judge_anew: matches!(self.shared.idle, Idle::JudgeAnew),
             };
             let slice = loader.slice(input, stat, &mut record, &mut self.batch, &mut opener, slice_bytes)?;
             self.done.read_bytes += slice.read_bytes;
@@ -402,6 +429,7 @@ impl Runs for Opener<'_> {
         let folder = folder.to_string();
         let changed = fresh;
         Ok(Active {
+            sibling: None,
             key,
             run_id,
             path,

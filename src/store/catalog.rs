@@ -5,6 +5,7 @@ use super::damage::Damage;
 use super::members::Members;
 use super::open::{self, Opened};
 use super::rows::RowSet;
+use super::siblings::{self, Position, SiblingRecord};
 use super::sums::Sums;
 use super::{FileClass, FileRecord, Snapshot, commit, layout, seal, sweep};
 use crate::records::schema::Table;
@@ -117,6 +118,10 @@ pub struct Changes {
     pub look: Option<Vec<u8>>,
     /// What the diagnosis keeps of runs; nothing in place of what it kept before.
     pub watches: Vec<(String, Option<Vec<u8>>)>,
+    /// Runs as those of their circle see them, by id; none in place of one that has no circle any more.
+    pub siblings: Vec<(String, Option<SiblingRecord>)>,
+    /// What was owed up to this number is done: see [`Catalog::owed`].
+    pub compared: Option<i64>,
     /// A hash of the rules that all runs were judged by.
     pub rules: Option<i64>,
     /// Number of the next alert, when it moved.
@@ -140,6 +145,8 @@ impl Changes {
             && self.gone_verdicts.is_empty()
             && self.duplicates.is_none()
             && self.watches.is_empty()
+            && self.siblings.is_empty()
+            && self.compared.is_none()
             && self.rules.is_none()
             && self.look.is_none()
     }
@@ -198,6 +205,13 @@ pub trait Catalog: Send + Sync {
     fn run_state(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>>;
     /// What the diagnosis keeps of a run (opaque to the store).
     fn watch(&self, run_id: &str) -> anyhow::Result<Option<Vec<u8>>>;
+    /// Positions in circles around which something changed since their runs were compared, each with a number
+    /// that grows.
+    fn owed(&self) -> anyhow::Result<Vec<(i64, Position)>>;
+    /// Where all runs stand in their circles, in that order.
+    fn positions(&self) -> anyhow::Result<Vec<Position>>;
+    /// At most `before` runs of a circle before a position, and at most `after` from it on, in their order.
+    fn near(&self, at: &Position, before: usize, after: usize) -> anyhow::Result<Vec<SiblingRecord>>;
     /// A hash of the rules that all runs were judged by; none before the first refresh.
     fn rules(&self) -> anyhow::Result<Option<i64>>;
     /// Files that hold counting rows of a run.
@@ -261,6 +275,13 @@ create table run (
     state blob not null, state_seal integer not null, likeness blob not null, likeness_seal integer not null,
     unique (source, identity, sub));
 create table watch (run_id text primary key, kept_ms integer not null, watch blob not null, seal integer not null);
+create table sibling (
+    circle text not null, created_ms integer not null, run_id text primary key, sketch blob not null, told blob,
+    seal integer not null);
+create index sibling_place on sibling (circle, created_ms, run_id);
+create table owed (
+    circle text not null, created_ms integer not null, run_id text not null, id integer primary key,
+    seal integer not null);
 create table duplicate (run_id text primary key, duplicate_of text not null, seal integer not null) without rowid;
 create table input (
     path text not null, source text not null, identity text not null, segment integer not null, role text not null,
@@ -453,6 +474,18 @@ impl Catalog for SqliteCatalog {
             seal::check(row, 0, 3)?;
             row.get(2)
         })
+    }
+
+    fn owed(&self) -> anyhow::Result<Vec<(i64, Position)>> {
+        self.with(|connection| siblings::owed(connection))
+    }
+
+    fn positions(&self) -> anyhow::Result<Vec<Position>> {
+        self.with(|connection| siblings::positions(connection))
+    }
+
+    fn near(&self, at: &Position, before: usize, after: usize) -> anyhow::Result<Vec<SiblingRecord>> {
+        self.with(|connection| siblings::near(connection, at, before, after))
     }
 
     fn rules(&self) -> anyhow::Result<Option<i64>> {

@@ -3,7 +3,7 @@
 use super::catalog::{Changes, HiddenKind, InputRecord};
 use super::damage::Damage;
 use super::rows::RowSet;
-use super::{FileRecord, seal};
+use super::{FileRecord, seal, siblings};
 use rusqlite::{Connection, ToSql, Transaction, params};
 
 /// Applies all changes.
@@ -131,6 +131,7 @@ fn commit_runs(transaction: &Transaction<'_>, changes: &Changes) -> anyhow::Resu
         put.execute(params![id, source, identity, sub, seal, state, state_seal, likeness, likeness_seal])?;
     }
     commit_watches(transaction, changes)?;
+    siblings::commit(transaction, changes)?;
     commit_duplicates(transaction, changes)
 }
 

@@ -16,6 +16,7 @@ mod open;
 mod points;
 pub mod rows;
 mod seal;
+pub mod siblings;
 pub mod sums;
 pub mod sweep;
 mod words;
@@ -31,6 +32,7 @@ use sums::Sums;
 
 pub use catalog::{Catalog, Changes, DamagedFile, InputRecord, RunRecord, SqliteCatalog, VerdictRecord};
 pub use damage::{Damage, WriteFailure};
+pub use siblings::{Position, SiblingRecord};
 
 /// Sizes at which things happen. Tests turn them down to meet every path on small logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use crate::engine::canned::quoted;
 use crate::error::UserError;
 use crate::ingest::judge::Grounds;
 use crate::ingest::state::RunState;
+use crate::ingest::verdict::Told;
 use crate::ingest::watch::Roles;
 use anyhow::Context;
 use arrow::array::{Array, AsArray};
@@ -49,12 +50,16 @@ pub struct NotChecked {
 }
 
 impl Case {
-    fn of(run_id: String, run: Run, limits: &Limits) -> Self {
+    fn of(run_id: String, run: Run, by_siblings: Option<&Told>, limits: &Limits) -> Self {
         let monitor = Monitor::of(&run, limits);
         let judgement = Judgement::new(&monitor, limits);
-        let findings = judgement.findings();
+        let mut findings = judgement.findings();
         let transitions = phases(&judgement, &findings, limits);
         let stop = StopAdvice::of(&judgement, &findings).filter(|_| stopped_earlier(&run, limits));
+        if let Some(finding) = by_siblings.and_then(|told| finding_of_siblings(&run, told)) {
+            let place = findings.partition_point(|other| other.step <= finding.step);
+            findings.insert(place, finding);
+        }
         let timed = run.curves.iter().position(|curve| !curve.times_s.is_empty());
         let eta = timed
             .and_then(|at| Eta::of(&judgement.outlines[at], run.facts.planned_steps, &run.facts.resumed_at));
@@ -96,6 +101,12 @@ impl Case {
             ))
         })
     }
+}
+
+/// What the run's siblings say of it: they were compared when the tables were brought up to date.
+fn finding_of_siblings(run: &Run, told: &Told) -> Option<Finding> {
+    let curve = run.curves.iter().position(|curve| curve.key == told.key())?;
+    Some(told.finding(Kind::BehindSiblings, curve))
 }
 
 fn stopped_earlier(run: &Run, limits: &Limits) -> bool {
@@ -147,7 +158,7 @@ impl Workspace {
         if !run.curves.iter().any(|curve| curve.role == Role::Throughput) {
             run.curves.extend(pace(&run, &rules.limits));
         }
-        Ok(Case::of(run_id.to_owned(), run, &rules.limits))
+        Ok(Case::of(run_id.to_owned(), run, state.verdict.of_siblings(), &rules.limits))
     }
 
     /// The thresholds that hold here.

@@ -104,7 +104,12 @@ impl<'a> Judgement<'a> {
 
     /// The name of a finding's metric.
     pub fn key(&self, finding: &Finding) -> &str {
-        self.run.curves.get(finding.curve).map_or("", |curve| &curve.key)
+        self.key_of(finding.curve)
+    }
+
+    /// The name of the metric at a place.
+    pub fn key_of(&self, place: usize) -> &str {
+        self.run.curves.get(place).map_or("", |curve| &curve.key)
     }
 
     /// Newest rows of a loss or gradient norm that are not finite.
@@ -151,6 +156,11 @@ impl<'a> Judgement<'a> {
         all.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.step));
         all.truncate(1);
         all
+    }
+
+    /// Place and course of the loss that the run is judged by; none where no loss means anything.
+    pub fn loss(&self) -> Option<(usize, &Outline)> {
+        self.losses().into_iter().next().filter(|(_, loss)| !loss.is_empty())
     }
 
     /// Losses that mean something: in reinforcement learning they do not.

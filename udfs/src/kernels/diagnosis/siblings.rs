@@ -14,8 +14,13 @@ const COARSE: usize = 64;
 /// levels at its newest step (median rule: Golovin et al. 2017). It is a fact, no alarm: of a sweep some runs
 /// are always behind, and that is what the sweep is for. Of a metric that is the better the higher it is, give
 /// all [`negated`](Outline::negated).
-pub fn behind_siblings(own: &Outline, siblings: &[Outline], limits: &BehindSiblings) -> Option<Episode> {
-    let now = Field::at(*own.steps.last()?, siblings, limits)?;
+pub fn behind_siblings(own: &Outline, siblings: &[&Outline], limits: &BehindSiblings) -> Option<Episode> {
+    if (siblings.len() as f64) < limits.min_siblings {
+        return None;
+    }
+    let newest = *own.steps.last()?;
+    let siblings: Vec<Sibling<'_>> = siblings.iter().map(|other| Sibling::of(other)).collect();
+    let now = Field::at(newest, &siblings, limits)?;
     let levels = (0..own.len()).filter_map(|at| level_at(own, own.steps[at], limits));
     let best = levels.min_by(f64::total_cmp)?;
     if best <= now.behind {
@@ -23,7 +28,7 @@ pub fn behind_siblings(own: &Outline, siblings: &[Outline], limits: &BehindSibli
     }
     let coarse = own.coarse(COARSE);
     let is_ahead = |step: i64| {
-        let (field, level) = (Field::at(step, siblings, limits), level_at(own, step, limits));
+        let (field, level) = (Field::at(step, &siblings, limits), level_at(own, step, limits));
         field.zip(level).is_none_or(|(field, level)| level <= field.behind)
     };
     let last_ahead = coarse.steps.iter().rposition(|&step| is_ahead(step));
@@ -31,6 +36,23 @@ pub fn behind_siblings(own: &Outline, siblings: &[Outline], limits: &BehindSibli
     let level = level_at(own, now.step, limits)?;
     let score = (level - now.middle) / now.spread;
     Episode::to_the_end(own, own.place(*onset)?, Level::Info, [level, now.middle, score])
+}
+
+/// A curve to compare with.
+struct Sibling<'a> {
+    curve: &'a Outline,
+    /// What counts of its level at least.
+    floor: f64,
+}
+
+impl<'a> Sibling<'a> {
+    fn of(curve: &'a Outline) -> Self {
+        Self { curve, floor: curve.scale(0.0) }
+    }
+
+    fn came_to(&self, step: i64) -> bool {
+        self.curve.steps.last().is_some_and(|&last| last >= step)
+    }
 }
 
 /// Where the siblings are at a step.
@@ -43,19 +65,17 @@ struct Field {
 }
 
 impl Field {
-    fn at(step: i64, siblings: &[Outline], limits: &BehindSiblings) -> Option<Self> {
-        let came_so_far =
-            siblings.iter().filter(|other| other.steps.last().is_some_and(|&last| last >= step));
-        let others: Vec<(f64, f64)> = came_so_far
-            .filter_map(|other| Some((level_at(other, step, limits)?, other.scale(0.0))))
-            .collect();
+    fn at(step: i64, siblings: &[Sibling<'_>], limits: &BehindSiblings) -> Option<Self> {
+        let came_so_far = siblings.iter().filter(|other| other.came_to(step));
+        let others: Vec<(f64, f64)> =
+            came_so_far.filter_map(|other| Some((level_at(other.curve, step, limits)?, other.floor))).collect();
         if (others.len() as f64) < limits.min_siblings {
             return None;
         }
         let levels: Vec<f64> = others.iter().map(|(level, _)| *level).collect();
-        let ranges: Vec<f64> = others.iter().map(|(_, range)| *range).collect();
+        let floors: Vec<f64> = others.iter().map(|(_, floor)| *floor).collect();
         let (middle, spread) = (median(&levels), mad(&levels));
-        let enough = (limits.share * middle.abs().max(median(&ranges))).max(limits.spreads * spread);
+        let enough = (limits.share * middle.abs().max(median(&floors))).max(limits.spreads * spread);
         Some(Self { step, middle, spread: spread.max(f64::MIN_POSITIVE), behind: middle + enough })
     }
 }

@@ -381,6 +381,7 @@ fn behind_its_siblings() {
     };
     let limits = Limits::default().behind_siblings;
     let siblings: Vec<Outline> = (0..6).map(|sibling| of(1.0 + 0.02 * f64::from(sibling), 300)).collect();
+    let siblings: Vec<&Outline> = siblings.iter().collect();
     let judge = |own: &Outline| behind_siblings(own, &siblings, &limits);
     assert_eq!(judge(&of(1.05, 200)), None);
     assert_eq!(judge(&of(1.5, 10)), None, "too few rows");
