@@ -4,8 +4,8 @@
 -- param: metric metric_form positional  Metric to rank by
 -- param: min flag  Smaller is better
 -- param: max flag  Larger is better
--- param: limit integer -n = 10  Rows at most
--- param: project text -p optional  Only runs of this project
+-- param: limit count -n = 10  Rows at most
+-- param: project project -p optional  Only runs of this project
 -- column: run_id  run
 -- column: name  human name
 -- column: metric  metric ranked by

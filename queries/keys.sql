@@ -1,7 +1,7 @@
 -- summary: List metrics and the runs that logged them
 -- param: pattern text positional optional  Only metrics whose name contains this
 -- param: key text -k optional  Only the metric of this very name
--- param: project text -p optional  Only runs of this project
+-- param: project project -p optional  Only runs of this project
 -- column: key  metric
 -- column: axis  what its step means
 -- column: goal  min or max; empty where unknown or where runs disagree

@@ -226,7 +226,7 @@ impl Workspace {
     /// When there is no such query, or a value is missing or names what is not there.
     pub async fn canned(&self, name: &str, params: &BTreeMap<String, ParamValue>) -> anyhow::Result<Answer> {
         let query = self.query(name)?;
-        let params = self.with_metrics(query, params).await?;
+        let params = self.with_names(query, params).await?;
         self.asked(async |engine| self.answer(engine, engine.plan_canned(query, &params).await?).await).await
     }
 
@@ -240,27 +240,67 @@ impl Workspace {
         params: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<String> {
         let query = self.query(name)?;
-        let params = self.with_metrics(query, params).await?;
+        let params = self.with_names(query, params).await?;
         let values = self.asked(async |engine| engine.checked_values(query, &params).await).await?;
         Ok(canned::literal_sql(query, &values))
     }
 
-    /// Values in which metrics bear the names they were logged by.
-    async fn with_metrics(
+    /// Values of a canned query that mean the same to each part of a command: names are understood, and told,
+    /// once.
+    ///
+    /// # Errors
+    /// As [`Workspace::canned`].
+    pub async fn named_values(
+        &self,
+        name: &str,
+        params: &BTreeMap<String, ParamValue>,
+    ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
+        self.with_names(self.query(name)?, params).await
+    }
+
+    /// Values in which metrics bear the names they were logged by, and conditions are the statements they
+    /// stand for; how words were understood is told.
+    async fn with_names(
         &self,
         query: &Canned,
         params: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
         let mut params = params.clone();
         for param in &query.params {
-            let Some(ParamValue::Text(word)) = params.get_mut(&param.name) else { continue };
-            match param.kind {
-                ParamType::Metric => *word = self.resolve_metric(word).await?,
-                ParamType::MetricForm => *word = self.resolve_form(word).await?,
-                _ => {}
-            }
+            let value = match (param.kind, params.get(&param.name)) {
+                (ParamType::Metric, Some(ParamValue::Text(word))) => {
+                    ParamValue::Text(self.resolve_metric(word).await?)
+                }
+                (ParamType::MetricForm, Some(ParamValue::Text(word))) => {
+                    ParamValue::Text(self.resolve_form(word).await?)
+                }
+                (ParamType::Metrics, Some(ParamValue::List(words))) => {
+                    let run = run_word(query, &params).unwrap_or_default();
+                    ParamValue::List(self.resolve_metrics_of(&self.resolve_run(&run).await?, words).await?)
+                }
+                (kind @ (ParamType::Condition | ParamType::Order), Some(ParamValue::Text(text))) => {
+                    let selection = self.asked(async |engine| engine.select_runs(kind, text).await).await?;
+                    selection.notes.iter().for_each(|note| self.tell(note));
+                    ParamValue::Query(selection.sql)
+                }
+                _ => continue,
+            };
+            params.insert(param.name.clone(), value);
         }
         Ok(params)
+    }
+
+    /// The metrics of a run that words name; those of another spelling are told.
+    ///
+    /// # Errors
+    /// When the run has no such metric, or more than one of that spelling.
+    pub async fn resolve_metrics_of(&self, run_id: &str, words: &[String]) -> anyhow::Result<Vec<String>> {
+        let found = self.asked(async |engine| engine.resolve_metrics_of(run_id, words).await).await?;
+        Ok(found.into_iter().map(|(word, key)| self.told(&word, key)).collect())
+    }
+
+    fn tell(&self, note: &str) {
+        self.tell.iter().for_each(|tell| tell(note));
     }
 
     /// The metric a user means by `word`; one of another spelling is told.
@@ -283,7 +323,7 @@ impl Workspace {
 
     fn told(&self, word: &str, metric: String) -> String {
         if metric != word {
-            self.tell.iter().for_each(|tell| tell(&taken_for(word, &metric)));
+            self.tell(&taken_for(word, &metric));
         }
         metric
     }
@@ -446,6 +486,15 @@ fn met_late(damage: &Damage, catalog: &dyn Catalog) -> UserError {
         let _ = catalog.mark_damaged(path, why);
     }
     UserError::failed(damage.to_string()).hint("ask again: it is made anew from the logs")
+}
+
+/// The word for the run that a query is about.
+fn run_word(query: &Canned, params: &BTreeMap<String, ParamValue>) -> Option<String> {
+    let param = query.params.iter().find(|param| param.kind == ParamType::Run)?;
+    match params.get(&param.name).or(param.default.as_ref())? {
+        ParamValue::Text(word) => Some(word.clone()),
+        _ => None,
+    }
 }
 
 /// Canned queries: the built-in ones, then the user's; a file that is wrong is a note.

@@ -6,6 +6,7 @@
 //! -- summary: Rank runs by their best value of a metric      (once; one line, imperative)
 //! -- description: Ties go to the earlier step.               (may repeat: one paragraph)
 //! -- alias: top                                              (may repeat)
+//! -- part-of: history                                        (no command: another one asks it)
 //! -- param: metric metric_form positional  Metric to rank by
 //! -- param: limit integer -n = 10  Rows at most
 //! -- param: project text optional  Only runs of this project
@@ -15,7 +16,7 @@
 //!
 //! A parameter is `NAME TYPE [positional] [-X] [= DEFAULT | optional]`, two spaces, its help.
 //! Without default and `optional` it is required; a flag is `false` by itself. Texts stand in
-//! single quotes. The SQL below uses each parameter as `$name`.
+//! single quotes. The SQL below uses each parameter as `$name`. The types are those of [`ParamType`].
 
 use crate::error::{UserError, nearest};
 use anyhow::{Context, Result, anyhow, bail};
@@ -23,56 +24,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-/// Type of a parameter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ParamType {
-    /// Any text.
-    Text,
-    /// A whole number.
-    Integer,
-    /// A number.
-    Number,
-    /// A switch: `true` when given.
-    Flag,
-    /// Anything a user may call a run; bound as its `run_id`.
-    Run,
-    /// The name of a metric; checked against the cache, with nearest-name hints.
-    Metric,
-    /// A metric in any spelling: of several, each run has its own.
-    MetricForm,
-}
+mod param;
 
-/// A value for a parameter.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ParamValue {
-    /// Not given and no default.
-    Null,
-    /// Text, run or metric.
-    Text(String),
-    /// Whole number.
-    Integer(i64),
-    /// Number.
-    Number(f64),
-    /// Switch.
-    Flag(bool),
-}
-
-/// A declared parameter.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Param {
-    /// Name; `$name` in the SQL, `--name` (or a position) on the command line.
-    pub name: String,
-    /// Its type.
-    pub kind: ParamType,
-    /// Whether it is given by position rather than as `--name`.
-    pub positional: bool,
-    /// One letter for `-n`, if any.
-    pub short: Option<char>,
-    /// `None`: required. `Some(Null)`: optional.
-    pub default: Option<ParamValue>,
-    /// Help, one line.
-    pub help: String,
-}
+pub use param::{Param, ParamType, ParamValue};
 
 /// A canned query.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,6 +39,8 @@ pub struct Canned {
     pub description: String,
     /// Other names of the subcommand.
     pub aliases: Vec<String>,
+    /// The command that asks it, where it is none itself.
+    pub part_of: Option<String>,
     /// Parameters in the order of the header.
     pub params: Vec<Param>,
     /// Column name and what it holds.
@@ -97,59 +53,18 @@ pub struct Canned {
     pub built_in: bool,
 }
 
-impl ParamType {
-    const ALL: [(&'static str, ParamType); 7] = [
-        ("text", ParamType::Text),
-        ("integer", ParamType::Integer),
-        ("number", ParamType::Number),
-        ("flag", ParamType::Flag),
-        ("run", ParamType::Run),
-        ("metric", ParamType::Metric),
-        ("metric_form", ParamType::MetricForm),
-    ];
-
-    /// The word in a header.
-    pub fn name(self) -> &'static str {
-        Self::ALL.iter().find(|(_, kind)| *kind == self).map_or("", |(name, _)| name)
-    }
-
-    /// Reads a value as a user types it. The error says what was expected.
-    pub fn parse(self, text: &str) -> Result<ParamValue, String> {
-        let expected = |what: &str| format!("expected {what}, got \"{text}\"");
-        match self {
-            ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
-                Ok(ParamValue::Text(text.to_owned()))
-            }
-            ParamType::Integer => {
-                text.parse().map(ParamValue::Integer).map_err(|_| expected("a whole number"))
-            }
-            ParamType::Number => text.parse().map(ParamValue::Number).map_err(|_| expected("a number")),
-            ParamType::Flag => text.parse().map(ParamValue::Flag).map_err(|_| expected("true or false")),
-        }
-    }
-
-    fn accepts(self, value: &ParamValue) -> bool {
-        match value {
-            ParamValue::Null => true,
-            ParamValue::Text(_) => !matches!(self, ParamType::Integer | ParamType::Number | ParamType::Flag),
-            ParamValue::Integer(_) => matches!(self, ParamType::Integer | ParamType::Number),
-            ParamValue::Number(_) => self == ParamType::Number,
-            ParamValue::Flag(_) => self == ParamType::Flag,
-        }
-    }
-}
-
-impl Param {
-    /// Name of the option on the command line: `min_steps` becomes `min-steps`.
-    pub fn option(&self) -> String {
-        self.name.replace('_', "-")
-    }
-}
-
 impl Canned {
     /// The parameter of that name.
     pub fn param(&self, name: &str) -> Option<&Param> {
         self.params.iter().find(|param| param.name == name)
+    }
+
+    /// Whether it can be planned only with its values in place: a table function takes literals, a rolling
+    /// window has a literal width, and conditions are part of the statement.
+    pub fn takes_literals(&self) -> bool {
+        let sql = self.sql.to_ascii_lowercase();
+        let calls = ["history(", "wide(", "roll_median(", "roll_mad("].iter().any(|name| sql.contains(name));
+        calls || self.params.iter().any(|param| param.kind.is_literal())
     }
 
     /// Whether `word` is its name or an alias.
@@ -165,7 +80,25 @@ macro_rules! built_in_files {
 }
 
 /// The files of `queries/`, in the order help shows them.
-const FILES: &[(&str, &str)] = built_in_files!["runs", "show", "facts", "best", "history", "keys"];
+const FILES: &[(&str, &str)] = built_in_files![
+    "overview",
+    "runs",
+    "find",
+    "show",
+    "facts",
+    "errors",
+    "config",
+    "notes",
+    "stats",
+    "history",
+    "points",
+    "curve",
+    "stability",
+    "at",
+    "console",
+    "best",
+    "keys"
+];
 
 /// The queries that come with runq. A test parses every file.
 pub fn built_in() -> &'static [Canned] {
@@ -207,6 +140,7 @@ pub fn parse(name: &str, text: &str, built_in: bool) -> Result<Canned> {
         summary: String::new(),
         description: String::new(),
         aliases: Vec::new(),
+        part_of: None,
         params: Vec::new(),
         columns: Vec::new(),
         examples: Vec::new(),
@@ -235,6 +169,7 @@ fn take_header_line(query: &mut Canned, line: &str) -> Result<()> {
         }
         "alias" if !is_name(value) => bail!("an alias is one word"),
         "alias" => query.aliases.push(value.to_owned()),
+        "part-of" => query.part_of = Some(value.to_owned()),
         "param" => query.params.push(parse_param(value)?),
         "column" => {
             let (column, what) =
@@ -243,7 +178,9 @@ fn take_header_line(query: &mut Canned, line: &str) -> Result<()> {
         }
         "example" => query.examples.push(value.to_owned()),
         other => {
-            bail!("unknown key \"{other}\"; known are summary, description, alias, param, column, example")
+            bail!(
+                "unknown key \"{other}\"; known are summary, description, alias, part-of, param, column, example"
+            )
         }
     }
     Ok(())
@@ -256,7 +193,8 @@ fn parse_param(text: &str) -> Result<Param> {
     let kind = words.next().unwrap_or_default();
     let known = ParamType::ALL.iter().find(|(word, _)| *word == kind);
     let Some((_, kind)) = known else {
-        bail!("unknown type \"{kind}\"; known are text, integer, number, flag, run, metric");
+        let known: Vec<&str> = ParamType::ALL.iter().map(|(word, _)| *word).collect();
+        bail!("unknown type \"{kind}\"; known are {}", known.join(", "));
     };
     let default = (*kind == ParamType::Flag).then_some(ParamValue::Flag(false));
     let mut param = Param { name, kind: *kind, positional: false, short: None, default, help };
@@ -298,13 +236,11 @@ fn split_help(text: &str) -> (Vec<String>, String) {
 
 fn parse_default(kind: ParamType, word: Option<String>) -> Result<ParamValue> {
     let word = word.context("no default after \"=\"")?;
-    match kind {
-        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
-            let inner = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
-            Ok(ParamValue::Text(inner.context("a text stands in single quotes")?.replace("''", "'")))
-        }
-        kind => kind.parse(&word).map_err(|message| anyhow!(message)),
+    if !kind.is_text() {
+        return kind.parse(&word).map_err(|message| anyhow!(message));
     }
+    let inner = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    Ok(ParamValue::Text(inner.context("a text stands in single quotes")?.replace("''", "'")))
 }
 
 fn parse_short(word: &str) -> Result<char> {
@@ -431,7 +367,7 @@ pub fn with_values(
             return Err(unknown_param(query, name));
         };
         if !param.kind.accepts(value) {
-            let message = format!("{} of {} takes {}", name, query.name, a_value_of(param.kind));
+            let message = format!("{} of {} takes {}", name, query.name, param.kind.a_value());
             return Err(UserError::usage(message));
         }
     }
@@ -471,17 +407,6 @@ fn unknown_param(query: &Canned, name: &str) -> UserError {
     }
 }
 
-fn a_value_of(kind: ParamType) -> &'static str {
-    match kind {
-        ParamType::Text => "a text",
-        ParamType::Integer => "a whole number",
-        ParamType::Number => "a number",
-        ParamType::Flag => "true or false",
-        ParamType::Run => "a run",
-        ParamType::Metric | ParamType::MetricForm => "a metric",
-    }
-}
-
 /// The statement with its values in place as SQL literals, without the header, ready to run.
 /// Names without a value become `null`.
 pub fn literal_sql(query: &Canned, values: &BTreeMap<String, ParamValue>) -> String {
@@ -513,6 +438,10 @@ pub fn literal(value: &ParamValue) -> String {
         ParamValue::Number(value) if value.is_infinite() => "cast('-Infinity' as double)".to_owned(),
         ParamValue::Number(value) => format!("{value:?}"),
         ParamValue::Flag(value) => value.to_string(),
+        ParamValue::List(texts) => {
+            format!("make_array({})", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+        }
+        ParamValue::Query(sql) => format!("({sql})"),
     }
 }
 

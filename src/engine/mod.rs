@@ -8,10 +8,12 @@ pub mod files;
 mod functions;
 mod guard;
 pub mod hints;
+mod params;
 mod reader;
 pub mod runs;
 pub mod scalar;
 pub mod secrets;
+mod selection;
 mod sorted_aggregate;
 pub mod system;
 pub mod tables;
@@ -20,11 +22,11 @@ use crate::error::UserError;
 use crate::records::Goal;
 use crate::records::schema::Table;
 use crate::store::{Catalog, Damage, Limits, Snapshot};
-use canned::{Canned, ParamType, ParamValue};
+use canned::{Canned, ParamValue};
 use datafusion::arrow::array::RecordBatch;
+use datafusion::common::ParamValues;
 use datafusion::common::metadata::ScalarAndMetadata;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::error::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
@@ -70,6 +72,8 @@ pub struct Engine {
     row_counts: Arc<BTreeMap<&'static str, u64>>,
     small_rows: u64,
     deadline: Option<Deadline>,
+    /// Now, milliseconds since 1970.
+    now_ms: i64,
     index: Arc<OnceLock<RunIndex>>,
     best_runs: BestRuns,
     /// Metrics by the words they were asked for.
@@ -114,6 +118,7 @@ impl Engine {
             row_counts,
             small_rows,
             deadline,
+            now_ms: options.now_ms,
             index,
             best_runs,
             metrics,
@@ -316,49 +321,17 @@ impl Engine {
         values: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<DataFrame> {
         let values = self.checked_values(query, values).await?;
-        if mentions_table_function(&query.sql) {
-            // Table functions take literals only, so the quoted text is planned.
+        if query.takes_literals() {
             return self.plan(&canned::literal_sql(query, &values)).await;
         }
         let bound = query
             .params
             .iter()
-            .map(|param| (param.name.clone(), scalar(param.kind, values.get(&param.name))));
+            .map(|param| (param.name.clone(), params::scalar(param.kind, values.get(&param.name))));
         let bound: HashMap<String, ScalarAndMetadata> =
             bound.map(|(name, value)| (name, value.into())).collect();
         let frame = self.plan(&query.sql).await?;
         Ok(if bound.is_empty() { frame } else { frame.with_param_values(ParamValues::Map(bound))? })
-    }
-
-    /// Values with defaults filled in, runs resolved to their ids, metrics to those that exist.
-    ///
-    /// # Errors
-    /// When a value is missing or names what is not there.
-    pub async fn checked_values(
-        &self,
-        query: &Canned,
-        values: &BTreeMap<String, ParamValue>,
-    ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
-        let mut values = canned::with_values(query, values)?;
-        for param in &query.params {
-            let Some(ParamValue::Text(word)) = values.get(&param.name).cloned() else { continue };
-            match param.kind {
-                ParamType::Run => {
-                    let run_id = self.resolve_run(&word).await?;
-                    values.insert(param.name.clone(), ParamValue::Text(run_id));
-                }
-                ParamType::Metric => {
-                    let metric = self.resolve_metric(&word).await?;
-                    values.insert(param.name.clone(), ParamValue::Text(metric));
-                }
-                ParamType::MetricForm => {
-                    let metric = self.resolve_form(&word).await?;
-                    values.insert(param.name.clone(), ParamValue::Text(metric));
-                }
-                _ => {}
-            }
-        }
-        Ok(values)
     }
 }
 
@@ -393,19 +366,6 @@ fn explain(error: &DataFusionError, known: Known<'_>) -> UserError {
 fn mentions_table_function(sql: &str) -> bool {
     let sql = sql.to_ascii_lowercase();
     ["history", "wide"].iter().any(|name| sql.contains(name))
-}
-
-fn scalar(kind: ParamType, value: Option<&ParamValue>) -> ScalarValue {
-    match (kind, value) {
-        (_, Some(ParamValue::Text(text))) => ScalarValue::Utf8(Some(text.clone())),
-        (_, Some(ParamValue::Integer(number))) => ScalarValue::Int64(Some(*number)),
-        (_, Some(ParamValue::Number(number))) => ScalarValue::Float64(Some(*number)),
-        (_, Some(ParamValue::Flag(flag))) => ScalarValue::Boolean(Some(*flag)),
-        (ParamType::Integer, _) => ScalarValue::Int64(None),
-        (ParamType::Number, _) => ScalarValue::Float64(None),
-        (ParamType::Flag, _) => ScalarValue::Boolean(Some(false)),
-        _ => ScalarValue::Utf8(None),
-    }
 }
 
 /// When a question must be answered, and how long it had.

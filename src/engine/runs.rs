@@ -6,7 +6,8 @@ use crate::error::{UserError, nearest};
 use crate::records::Goal;
 use crate::records::names::{Meant, meant};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::Float64Type;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Float64Type};
 use datafusion::prelude::SessionContext;
 use std::collections::BTreeSet;
 
@@ -136,7 +137,7 @@ fn best_of(metric: &str, rows: &[Best]) -> Result<String, UserError> {
 }
 
 /// Rows of `summary` that a ranking by `metric` looks at, as a subquery: those of [`spelled`] that count.
-fn ranked_by(metric: &str) -> String {
+pub fn ranked_by(metric: &str) -> String {
     format!("(select * from {} where is_ranked)", spelled(metric))
 }
 
@@ -178,7 +179,15 @@ pub fn spellings(metric: &str, project: Option<&str>) -> String {
 /// # Errors
 /// When the table `summary` cannot be read.
 pub async fn metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
-    let rows = ctx.sql("select distinct key from summary order by key").await?.collect().await?;
+    names(ctx, "select distinct key from summary order by key").await
+}
+
+/// The first column of a statement, a text; nulls are left out.
+///
+/// # Errors
+/// When it cannot be run.
+pub async fn names(ctx: &SessionContext, sql: &str) -> anyhow::Result<Vec<String>> {
+    let rows = ctx.sql(sql).await?.collect().await?;
     Ok(rows.iter().flat_map(|batch| texts(batch, 0)).flatten().collect())
 }
 
@@ -186,8 +195,7 @@ pub async fn metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
 async fn shown_metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
     let sql = "select distinct summary.key from summary join runs on runs.run_id = summary.run_id
         where runs.duplicate_of is null order by summary.key";
-    let rows = ctx.sql(sql).await?.collect().await?;
-    Ok(rows.iter().flat_map(|batch| texts(batch, 0)).flatten().collect())
+    names(ctx, sql).await
 }
 
 /// The metric that `word` names among those of the runs that are shown: itself, or else the only one of
@@ -251,8 +259,12 @@ fn list<'a>(names: impl Iterator<Item = &'a str>, most: usize) -> String {
     if names.len() > most { format!("{shown} and {} more", names.len() - most) } else { shown }
 }
 
-fn texts(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
-    let Some(texts) = batch.column(column).as_string_view_opt() else { return vec![None; batch.num_rows()] };
+/// A column of a batch as texts.
+pub fn texts(batch: &RecordBatch, column: usize) -> Vec<Option<String>> {
+    let Ok(column) = cast(batch.column(column), &DataType::Utf8View) else {
+        return vec![None; batch.num_rows()];
+    };
+    let Some(texts) = column.as_string_view_opt() else { return vec![None; batch.num_rows()] };
     texts.iter().map(|text| text.map(str::to_string)).collect()
 }
 

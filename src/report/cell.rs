@@ -20,6 +20,8 @@ pub enum Form {
     Exact,
     /// For people: about six significant digits, times to the second, one line of text.
     Short,
+    /// For a reader who pays by the token: the same with four digits.
+    Brief,
 }
 
 /// A column made ready to be written cell by cell.
@@ -72,7 +74,7 @@ impl Cells {
             Values::Double(array) => write_float(array.value(row), Width::Double, form, out),
             Values::Text(array) => out.push_str(array.value(row)),
             Values::Time(unit, utc, array) => write_time(array.value(row), unit, *utc, form, out),
-            Values::List(offsets, items) if form == Form::Short && items.is_text() => {
+            Values::List(offsets, items) if form != Form::Exact && items.is_text() => {
                 write_joined(range_of(offsets, row), items, out);
             }
             Values::List(..) | Values::Struct(_) => self.write_nested(row, form, out),
@@ -253,19 +255,21 @@ fn write_float(value: f64, width: Width, form: Form, out: &mut String) {
         });
     }
     match (form, width) {
-        (Form::Short, _) => write_short(value, out),
+        (Form::Short, _) => write_rounded(value, 6, out),
+        (Form::Brief, _) => write_rounded(value, 4, out),
         // The cast is exact: the value was an f32 before.
         (Form::Exact, Width::Single) => write_scientific(&format!("{:e}", value as f32), -4..16, out),
         (Form::Exact, Width::Double) => write_scientific(&format!("{value:e}"), -4..16, out),
     }
 }
 
-/// Six significant digits; whole digits are never rounded away below 1e15.
-fn write_short(value: f64, out: &mut String) {
-    let whole = value.abs() >= 1e5 && value.abs() < 1e15;
+/// So many significant digits; whole digits are never rounded away below 1e15.
+fn write_rounded(value: f64, digits: usize, out: &mut String) {
+    let behind_point = digits - 1;
+    let whole = value.abs() >= 10_f64.powi(behind_point as i32) && value.abs() < 1e15;
     let text = match whole {
         true => format!("{:e}", value.round()),
-        false => format!("{value:.5e}"),
+        false => format!("{value:.behind_point$e}"),
     };
     write_scientific(&text, -4..15, out);
 }
@@ -328,7 +332,7 @@ fn write_time(ticks: i64, unit: &TimeUnit, utc: bool, form: Form, out: &mut Stri
         return push(out, ticks);
     };
     let pattern = match (form, time.timestamp_subsec_nanos()) {
-        (Form::Short, _) => "%Y-%m-%d %H:%M:%S",
+        (Form::Short | Form::Brief, _) => "%Y-%m-%d %H:%M:%S",
         (Form::Exact, nanos) if nanos % 1_000_000 == 0 => "%Y-%m-%dT%H:%M:%S%.3f",
         (Form::Exact, nanos) if nanos % 1_000 == 0 => "%Y-%m-%dT%H:%M:%S%.6f",
         (Form::Exact, _) => "%Y-%m-%dT%H:%M:%S%.9f",

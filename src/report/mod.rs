@@ -5,13 +5,16 @@
 //! time.
 
 mod arrow_files;
+pub mod brief;
 pub mod cell;
 mod delimited;
 mod json;
 mod markdown;
 pub mod nan;
+pub mod plot;
 pub mod record;
 mod table;
+pub mod tokens;
 
 pub use table::write_facts;
 

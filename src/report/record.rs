@@ -6,13 +6,14 @@ use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
 use std::sync::Arc;
 
-/// The first row of a batch as a batch of two text columns, `names` being theirs. Cells that are
-/// null or empty are left out.
-pub fn on_its_side(batch: &RecordBatch, names: (&str, &str)) -> Result<RecordBatch> {
-    let facts = facts(batch)?;
+/// Names and values as a batch of two text columns, `names` being theirs.
+///
+/// # Errors
+/// When the columns are of one name.
+pub fn pairs(pairs: &[(String, String)], names: (&str, &str)) -> Result<RecordBatch> {
     let column = |values: Vec<&str>| Arc::new(StringArray::from(values)) as ArrayRef;
-    let keys = column(facts.iter().map(|(key, _)| key.as_str()).collect());
-    let values = column(facts.iter().map(|(_, value)| value.as_str()).collect());
+    let keys = column(pairs.iter().map(|(key, _)| key.as_str()).collect());
+    let values = column(pairs.iter().map(|(_, value)| value.as_str()).collect());
     Ok(RecordBatch::try_from_iter([(names.0, keys), (names.1, values)])?)
 }
 

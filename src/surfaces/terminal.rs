@@ -44,6 +44,8 @@ pub struct Terminal {
     pub is_stdout: bool,
     /// Whether a person reads stderr.
     pub is_stderr: bool,
+    /// Whether stdout is read by a program: neither a terminal nor a file.
+    pub is_pipe: bool,
     /// Whether a person types on stdin.
     pub is_stdin: bool,
     colour: Colour,
@@ -56,6 +58,7 @@ impl Terminal {
         Self {
             is_stdout: io::stdout().is_terminal(),
             is_stderr: io::stderr().is_terminal(),
+            is_pipe: !io::stdout().is_terminal() && !is_file(),
             is_stdin: io::stdin().is_terminal(),
             colour,
             quiet,
@@ -118,6 +121,19 @@ impl Terminal {
             Colour::Auto => is_terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
     }
+}
+
+/// Whether stdout is a file on disk: it gets everything, whoever reads it later.
+#[cfg(unix)]
+fn is_file() -> bool {
+    use std::os::fd::AsFd;
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    stdout.and_then(|stdout| stdout.metadata()).is_ok_and(|metadata| metadata.is_file())
+}
+
+#[cfg(not(unix))]
+fn is_file() -> bool {
+    false
 }
 
 /// Most characters of a message: it may hold names from logs, of any length.

@@ -10,7 +10,7 @@ struct Ran {
 }
 
 fn command(project: &Project, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+    let mut command = crate::common::runq();
     command.arg("-C").arg(project.root()).args(args);
     command.env_remove("RUNQ_CACHE").env("NO_COLOR", "1").stdin(Stdio::null());
     command
@@ -120,7 +120,7 @@ fn history_takes_a_run_keys_and_a_number_of_rows() {
     assert_eq!(lines(&whole).len(), 401, "{}", whole.stderr);
     assert_eq!(lines(&whole)[1], "0,3.1780538303239463,2.935068477905719");
     let single = project.root().join("overfit.jsonl");
-    let output = Command::new(env!("CARGO_BIN_EXE_runq"))
+    let output = crate::common::runq()
         .arg("-C")
         .arg(single)
         .args(["history", "-k", "loss", "-n", "5"])
@@ -248,10 +248,7 @@ fn no_refresh_does_not_look_and_says_when_there_is_no_cache() {
 #[test]
 fn a_missing_folder_and_an_empty_one() {
     let project = Project::empty();
-    let missing = ran(Command::new(env!("CARGO_BIN_EXE_runq"))
-        .args(["-C", "/no/such/folder", "runs"])
-        .output()
-        .unwrap());
+    let missing = ran(crate::common::runq().args(["-C", "/no/such/folder", "runs"]).output().unwrap());
     assert_eq!(missing.code, 1);
     assert_eq!(
         missing.stderr.lines().filter(|line| line.starts_with("error")).count(),

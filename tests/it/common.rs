@@ -34,6 +34,30 @@ pub fn small_limits() -> Limits {
     }
 }
 
+/// The program, as nobody's agent runs it.
+pub fn runq() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+    let variables = [
+        "AI_AGENT",
+        "AGENT",
+        "CLAUDECODE",
+        "CODEX_CI",
+        "CODEX_SANDBOX",
+        "CODEX_THREAD_ID",
+        "CURSOR_AGENT",
+        "GEMINI_CLI",
+    ];
+    for name in variables {
+        command.env_remove(name);
+    }
+    let copilot = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("COPILOT_"));
+    for (name, _) in copilot {
+        command.env_remove(name);
+    }
+    command.env_remove("RUNQ_CACHE").env("NO_COLOR", "1").stdin(Stdio::null());
+    command
+}
+
 /// A folder of logs that is gone at the end.
 pub struct Project {
     /// Gone with the project, unless it is that of somebody else.

@@ -5,7 +5,7 @@ use runq::store::Limits;
 use runq::workspace::Quiet;
 use serde_json::Value;
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -94,7 +94,7 @@ impl World {
     }
 
     fn command(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+        let mut command = crate::common::runq();
         command.arg("-C").arg(self.project.root()).args(args).stdin(Stdio::null());
         command.env_remove("RUNQ_CACHE").output().unwrap()
     }

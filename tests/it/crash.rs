@@ -4,7 +4,7 @@ use crate::common::{Project, Random, ask, child, is_child, leftovers, small_limi
 use runq::store::Limits;
 use runq::workspace::Progress;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// `loss` and `lr` of a range of steps; `start` is in every value.
@@ -180,7 +180,7 @@ fn two_refreshes_at_once_convert_once() {
         project.write(&format!("run_{run}/train.jsonl"), lines(0..3_000, 1));
     }
     let spawn = || {
-        Command::new(env!("CARGO_BIN_EXE_runq"))
+        crate::common::runq()
             .args(["-C", project.root().to_str().unwrap(), "sql", "select count(*) as n from metrics"])
             .stderr(Stdio::inherit())
             .stdout(Stdio::piped())

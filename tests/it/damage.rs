@@ -7,7 +7,6 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 fn lines(steps: std::ops::Range<i64>, start: i64) -> String {
@@ -202,7 +201,7 @@ fn without_a_refresh_damage_is_told_and_nothing_is_answered() {
         let asked = Asked::of(&project, true);
         let error = ask(&asked.workspace, "select sum(value) from metrics").unwrap_err();
         assert!(error.contains("of the cache"), "{error}");
-        let command = Command::new(env!("CARGO_BIN_EXE_runq"))
+        let command = crate::common::runq()
             .arg("-C")
             .arg(project.root())
             .args(["--no-refresh", "sql", "select sum(value) from metrics"])
@@ -219,7 +218,7 @@ fn without_a_refresh_damage_is_told_and_nothing_is_answered() {
 fn a_command_answers_over_a_damaged_cache_and_says_so_once() {
     let project = Project::of("jsonl").with_limits(Limits::default());
     let run = || {
-        let output = Command::new(env!("CARGO_BIN_EXE_runq"))
+        let output = crate::common::runq()
             .arg("-C")
             .arg(project.root())
             .args(["best", "val_loss", "-n", "3"])

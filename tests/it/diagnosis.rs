@@ -3,7 +3,7 @@
 use crate::common::{Project, copy, data, shared_runtime};
 use runq::workspace::{Case, Workspace};
 use runq_udfs::kernels::diagnosis::{Kind, Level, Phase};
-use std::process::{Command, Output};
+use std::process::Output;
 
 fn workspace(source: &str) -> (Project, Workspace) {
     let project = Project::empty();
@@ -150,7 +150,7 @@ fn broken_runs_of_every_source_and_no_others() {
 }
 
 fn runq(project: &Project, args: &[&str]) -> Output {
-    let mut runq = Command::new(env!("CARGO_BIN_EXE_runq"));
+    let mut runq = crate::common::runq();
     runq.arg("-C").arg(project.root()).args(args).env_remove("RUNQ_CACHE").output().unwrap()
 }
 

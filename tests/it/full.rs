@@ -44,7 +44,7 @@ fn limited(project: &Project, blocks: u32, args: &[&str]) -> Ran {
 }
 
 fn plain(project: &Project, args: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+    let mut command = crate::common::runq();
     Ran::of(command.arg("-C").arg(project.root()).args(args).env_remove("RUNQ_CACHE").output().unwrap())
 }
 

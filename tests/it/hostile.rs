@@ -52,7 +52,7 @@ fn assert_harmless(shown: &str, what: &str) {
 }
 
 fn command(project: &Project, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+    let mut command = crate::common::runq();
     command.arg("-C").arg(project.root()).args(args);
     command.env_remove("RUNQ_CACHE").env("NO_COLOR", "1").stdin(Stdio::null());
     command

@@ -1,9 +1,11 @@
 //! Tests in the user's language: a log and its tables, SQL and its answer, a command and its output.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
+mod agent;
 mod anew;
 mod answers;
 mod cli;
+mod commands;
 mod common;
 mod concurrency;
 mod crash;
@@ -14,6 +16,7 @@ mod engine;
 mod equality;
 mod fixtures;
 mod full;
+mod golden;
 mod growing;
 mod hostile;
 mod ingest;

@@ -1,7 +1,7 @@
 //! A project folder as people have it: logs of ten and more formats side by side.
 
 use crate::common::{Project, copy, data};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// Where in `tests/data` a log lies, and where in the project it is put.
 const LOGS: &[(&str, &str)] = &[
@@ -23,7 +23,7 @@ const LOGS: &[(&str, &str)] = &[
     ("ultralytics/runs/detect", "runs/detect"),
 ];
 
-fn project() -> Project {
+pub fn project() -> Project {
     let project = Project::empty();
     for (from, to) in LOGS {
         let to = project.root().join(to);
@@ -42,7 +42,7 @@ fn project() -> Project {
 fn every_training_is_listed_once_without_any_option() {
     let project = project();
     let runq = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+        let mut command = crate::common::runq();
         command.current_dir(project.root()).env_remove("RUNQ_CACHE").stdin(Stdio::null());
         command
     };

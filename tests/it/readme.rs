@@ -1,7 +1,6 @@
 //! The README's transcript is real.
 
 use crate::common::Project;
-use std::process::Command;
 
 /// The `$ command` blocks and the output below each.
 fn transcript() -> Vec<(String, String)> {
@@ -19,7 +18,7 @@ fn the_transcript_is_what_the_commands_print() {
     let steps = transcript();
     assert!(steps.len() >= 4);
     for (command, expected) in steps {
-        let output = Command::new(env!("CARGO_BIN_EXE_runq"))
+        let output = crate::common::runq()
             .arg("-C")
             .arg(project.root())
             .args(shlex::split(&command).unwrap())
@@ -36,7 +35,7 @@ fn the_transcript_is_what_the_commands_print() {
 fn readers_of_parquet_get_the_points_that_count() {
     let project = Project::of("wandb");
     let run = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+        let mut command = crate::common::runq();
         let output = command.arg("-C").arg(project.root()).args(args).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()

@@ -17,7 +17,7 @@ fn project() -> Project {
 }
 
 fn command(project: &Project, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_runq"));
+    let mut command = crate::common::runq();
     command.arg("-C").arg(project.root()).args(["--no-refresh", "--memory", "32M"]).args(args);
     command.env_remove("RUNQ_CACHE").env("NO_COLOR", "1").env("TMPDIR", project.root().join("tmp"));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

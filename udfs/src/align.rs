@@ -15,7 +15,7 @@ use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRe
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableFunctionArgs, TableProvider};
 use datafusion::common::runtime::SpawnedTask;
-use datafusion::common::{Column, DataFusionError, Result, plan_err};
+use datafusion::common::{Column, DataFusionError, Result, ScalarValue, plan_err};
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::{TableType, provider_as_source};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
@@ -50,27 +50,30 @@ impl MetricsSource {
         Self { metrics, resolve }
     }
 
-    /// The table a call `function(run, keys [, n])` stands for.
+    /// The table a call `function(run, keys [, n [, from, to]])` stands for.
     ///
-    /// `default_rows` is what `n` is when it is left out; none where the function takes no `n`.
+    /// `default_rows` is what `n` is when it is left out; none where the function takes neither `n` nor steps.
     pub(crate) fn table(
         &self,
         function: &str,
         args: &TableFunctionArgs,
         default_rows: Option<usize>,
     ) -> Result<Arc<dyn TableProvider>> {
-        let (run, keys, count) = match (args.exprs(), default_rows) {
-            ([run, keys], _) => (run, keys, None),
-            ([run, keys, count], Some(_)) => (run, keys, Some(count)),
-            (_, Some(_)) => return plan_err!("{function} takes (run, 'key,key' [, n])"),
+        let (run, keys, others) = match (args.exprs(), default_rows) {
+            ([run, keys], _) => (run, keys, [None; 3]),
+            ([run, keys, count], Some(_)) => (run, keys, [Some(count), None, None]),
+            ([run, keys, count, from, to], Some(_)) => (run, keys, [Some(count), Some(from), Some(to)]),
+            (_, Some(_)) => return plan_err!("{function} takes (run, 'key,key' [, n [, from, to]])"),
             (_, None) => return plan_err!("{function} takes (run, 'key,key')"),
         };
         let run = text_literal(function, "run", run)?;
-        let keys = split_keys(function, &text_literal(function, "keys", keys)?)?;
+        let keys = key_list(function, keys)?;
+        let [count, from, to] = others;
         let rows = match count {
-            Some(count) => Some(row_count(function, count)?),
+            Some(count) => row_count(function, count)?,
             None => default_rows,
         };
+        let steps = [step(function, "from", from)?, step(function, "to", to)?];
         Ok(Arc::new(AlignedTable {
             metrics: Arc::clone(&self.metrics),
             run_id: (self.resolve)(&run)?,
@@ -78,6 +81,7 @@ impl MetricsSource {
             schema: aligned_schema(&keys),
             keys,
             rows,
+            steps,
         }))
     }
 }
@@ -91,13 +95,46 @@ fn text_literal(function: &str, name: &str, arg: &Expr) -> Result<String> {
     plan_err!("{function}: {name} must be a text literal such as 'loss', not {arg}")
 }
 
-fn row_count(function: &str, arg: &Expr) -> Result<usize> {
-    if let Expr::Literal(value, _) = arg
-        && let Some(count @ 1..) = whole_number(value)
-    {
-        return Ok(usize::try_from(count).unwrap_or(usize::MAX));
+/// Most rows; null for all.
+fn row_count(function: &str, arg: &Expr) -> Result<Option<usize>> {
+    if let Expr::Literal(value, _) = arg {
+        if value.is_null() {
+            return Ok(None);
+        }
+        if let Some(count @ 1..) = whole_number(value) {
+            return Ok(Some(usize::try_from(count).unwrap_or(usize::MAX)));
+        }
     }
     plan_err!("{function}: n must be a literal whole number of at least 1, not {arg}")
+}
+
+/// A bound of the steps; null for none.
+fn step(function: &str, name: &str, arg: Option<&Expr>) -> Result<Option<i64>> {
+    let Some(arg) = arg else { return Ok(None) };
+    if let Expr::Literal(value, _) = arg {
+        if value.is_null() {
+            return Ok(None);
+        }
+        if let Some(step) = whole_number(value) {
+            return Ok(Some(step));
+        }
+    }
+    plan_err!("{function}: {name} must be a literal whole number, not {arg}")
+}
+
+/// Keys: a text that lists them, or a list of texts that are names as they stand.
+fn key_list(function: &str, arg: &Expr) -> Result<Vec<String>> {
+    let Expr::Literal(ScalarValue::List(list), _) = arg else {
+        return split_keys(function, &text_literal(function, "keys", arg)?);
+    };
+    let texts = arrow::compute::cast(list.values(), &DataType::Utf8View)?;
+    let mut keys: Vec<String> = Vec::new();
+    for key in texts.as_string_view().iter().flatten() {
+        if !keys.iter().any(|known| known == key) {
+            keys.push(key.to_owned());
+        }
+    }
+    checked_keys(function, keys)
 }
 
 /// Keys of a comma-separated list, without blanks around them; each once, in the order asked. A key
@@ -120,6 +157,10 @@ fn split_keys(function: &str, list: &str) -> Result<Vec<String>> {
         }
         rest = behind.trim_start();
     }
+    checked_keys(function, keys)
+}
+
+fn checked_keys(function: &str, keys: Vec<String>) -> Result<Vec<String>> {
     if keys.is_empty() {
         return plan_err!("{function}: keys names no metric");
     }
@@ -160,6 +201,8 @@ struct AlignedTable {
     keys: Vec<String>,
     /// Most rows to give; none for all.
     rows: Option<usize>,
+    /// First and last step that is looked at.
+    steps: [Option<i64>; 2],
     schema: SchemaRef,
 }
 
@@ -274,15 +317,21 @@ impl AlignedTable {
         let column = |name: &str| Expr::Column(Column::from_name(name));
         let keys = self.keys.iter().map(|key| lit(key.as_str())).collect();
         let source = provider_as_source(Arc::clone(&self.metrics));
-        LogicalPlanBuilder::scan("metrics", source, None)?
+        let mut plan = LogicalPlanBuilder::scan("metrics", source, None)?
             .filter(column("run_id").eq(lit(self.run_id.as_str())))?
-            .filter(in_list(column("key"), keys, false))?
-            .project(vec![
-                cast(column("key"), DataType::Utf8View).alias("key"),
-                cast(column("step"), DataType::Int64).alias("step"),
-                cast(column("value"), DataType::Float64).alias("value"),
-            ])?
-            .build()
+            .filter(in_list(column("key"), keys, false))?;
+        if let Some(from) = self.steps[0] {
+            plan = plan.filter(column("step").gt_eq(lit(from)))?;
+        }
+        if let Some(to) = self.steps[1] {
+            plan = plan.filter(column("step").lt_eq(lit(to)))?;
+        }
+        plan.project(vec![
+            cast(column("key"), DataType::Utf8View).alias("key"),
+            cast(column("step"), DataType::Int64).alias("step"),
+            cast(column("value"), DataType::Float64).alias("value"),
+        ])?
+        .build()
     }
 
     /// Reads the points of each metric, in the order asked: all partitions side by side, each in the
@@ -301,7 +350,10 @@ impl AlignedTable {
     }
 
     fn align(&self, found: Vec<Points>) -> Result<RecordBatch> {
-        if let Some(missing) = found.iter().position(|points| points.steps.is_empty()) {
+        // A metric that has no points between two steps may have others.
+        let is_whole = self.steps == [None; 2];
+        let missing = found.iter().position(|points| points.steps.is_empty());
+        if let Some(missing) = missing.filter(|_| is_whole) {
             let (key, run) = (&self.keys[missing], &self.run);
             return plan_err!("no metric \"{key}\" in run \"{run}\"");
         }

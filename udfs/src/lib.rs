@@ -15,7 +15,7 @@
 //! | `finite(x)` | scalar |
 //! | `ema(value, alpha)`, `robust_ema(value, alpha)`, `roll_median(value, w)`, `roll_mad(value, w)` | window |
 //! | `spike_score(value)`, `is_spike(value)`, `grad_ratio(value)`, `phase(loss [, val, lr])` | window |
-//! | `history(run, keys [, n])`, `wide(run, keys)` | table, over a long table of metrics |
+//! | `history(run, keys [, n [, from, to]])`, `wide(run, keys)` | table, over a long table of metrics |
 //!
 //! Every function carries its documentation with an example in SQL. Laws that hold for all:
 //!

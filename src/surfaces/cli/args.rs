@@ -1,6 +1,6 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
-use super::{best, diagnose, files, globals, refresh, schema, sql};
+use super::{best, diagnose, files, globals, history, plot, refresh, schema, sql};
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ const LONG_ABOUT: &str = "\
 DuckDB for your training runs.
 
 Logs under the root are found, converted once, and kept fresh: every command first looks for changes. \
-Without a command, runq opens a prompt on a terminal and lists the runs in a pipe.";
+Without a command, runq opens a prompt on a terminal and prints the overview in a pipe.";
 
 const AFTER_HELP: &str = "\
 A RUN is an id, a prefix of it, a name, @latest, @latest~1 or @best:METRIC.
@@ -37,12 +37,13 @@ pub fn command(queries: &[Canned]) -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(false)
         .args(globals::declarations());
-    let own = [schema::command(), sql::command(), refresh::command(), files::command(), latest()];
+    let own =
+        [schema::command(), sql::command(), refresh::command(), files::command(), plot::command(), latest()];
     let own: Vec<Command> = own.into_iter().chain(diagnose::commands()).collect();
     let mut taken: Vec<String> = own.iter().map(|command| command.get_name().to_owned()).collect();
     taken.push("help".to_owned());
     for query in queries {
-        if !taken.contains(&query.name) {
+        if query.part_of.is_none() && !taken.contains(&query.name) {
             let free: Vec<&String> = query.aliases.iter().filter(|alias| !taken.contains(alias)).collect();
             root = root.subcommand(canned_command(query, &free));
             taken.extend(free.into_iter().cloned());
@@ -68,10 +69,7 @@ fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
     };
     match query.name.as_str() {
         "best" if query.built_in => best::with_options(command),
-        // The command finds the metrics by itself, which the query alone cannot.
-        "history" if query.built_in => {
-            command.mut_arg("keys", |keys| keys.required(false).action(ArgAction::Append))
-        }
+        "history" if query.built_in => history::with_options(command),
         _ => command,
     }
 }
@@ -84,16 +82,19 @@ fn argument(param: &Param) -> Arg {
     };
     let arg = param.short.map_or(arg.clone(), |letter| arg.short(letter));
     let arg = arg.value_name(param.name.to_uppercase());
+    let integer = || value_parser!(i64);
     match param.kind {
         ParamType::Flag => Arg::new(param.name.clone())
             .long(param.option())
             .help(param.help.clone())
             .action(ArgAction::SetTrue),
-        // A number of rows is the one integer with a short name.
-        ParamType::Integer if param.short == Some('n') => arg.value_parser(value_parser!(i64).range(1..)),
-        ParamType::Integer => arg.value_parser(value_parser!(i64)).allow_negative_numbers(true),
+        ParamType::Count => arg.value_parser(integer().range(1..)),
+        ParamType::Integer => arg.value_parser(integer()).allow_negative_numbers(true),
         ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
-        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => arg,
+        ParamType::Metrics => arg.action(ArgAction::Append),
+        // `--sort -loss`
+        ParamType::Order => arg.allow_hyphen_values(true),
+        _ => arg,
     }
 }
 
@@ -124,10 +125,12 @@ fn value(param: &Param, matches: &ArgMatches) -> Option<ParamValue> {
     let name = param.name.as_str();
     match param.kind {
         ParamType::Flag => matches.get_flag(name).then_some(ParamValue::Flag(true)),
-        ParamType::Integer => matches.get_one(name).copied().map(ParamValue::Integer),
+        ParamType::Integer | ParamType::Count => matches.get_one(name).copied().map(ParamValue::Integer),
         ParamType::Number => matches.get_one(name).copied().map(ParamValue::Number),
-        ParamType::Text | ParamType::Run | ParamType::Metric | ParamType::MetricForm => {
-            matches.get_one(name).cloned().map(ParamValue::Text)
+        ParamType::Metrics => {
+            let words = matches.get_many::<String>(name)?;
+            Some(ParamValue::List(words.cloned().collect()))
         }
+        _ => matches.get_one(name).cloned().map(ParamValue::Text),
     }
 }

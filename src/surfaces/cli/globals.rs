@@ -17,6 +17,21 @@ const UNWATCHED: Duration = Duration::from_secs(600);
 /// Longest time that is one: 30 years.
 const LONGEST_S: f64 = 1e9;
 
+/// Tokens an agent is given unless it asks for others.
+const AGENT_TOKENS: usize = 3_000;
+
+/// Variables by which agents tell that they are reading.
+const AGENT_VARIABLES: [&str; 8] = [
+    "AI_AGENT",
+    "AGENT",
+    "CLAUDECODE",
+    "CODEX_CI",
+    "CODEX_SANDBOX",
+    "CODEX_THREAD_ID",
+    "CURSOR_AGENT",
+    "GEMINI_CLI",
+];
+
 /// What was asked for besides the command.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Globals {
@@ -39,6 +54,11 @@ pub struct Globals {
     pub output: Option<PathBuf>,
     /// Print the SQL instead of running it.
     pub show_sql: bool,
+    /// Whether an agent reads, where that was said.
+    agent: Option<bool>,
+    max_tokens: Option<usize>,
+    /// The words of the command line, without the program.
+    words: Vec<String>,
 }
 
 impl Globals {
@@ -57,7 +77,43 @@ impl Globals {
             format: text("format").and_then(|name| Format::from_name(name)),
             output: matches.get_one::<PathBuf>("output").cloned(),
             show_sql: matches.get_flag("show-sql"),
+            agent: agent_of(matches),
+            max_tokens: matches.get_one::<u64>("max-tokens").map(|tokens| *tokens as usize),
+            words: Vec::new(),
         })
+    }
+
+    /// The same, which know how they were given.
+    pub fn with_words(mut self, words: impl IntoIterator<Item = String>) -> Self {
+        self.words = words.into_iter().collect();
+        self
+    }
+
+    /// What an agent may read, in tokens; `None` where none reads, or it asked for a format or a file.
+    pub fn budget(&self, terminal: &Terminal) -> Option<usize> {
+        let is_asked = self.format.is_some() || self.output.is_some();
+        let is_agent = match self.agent {
+            Some(is_agent) => is_agent,
+            None => self.max_tokens.is_some() || terminal.is_pipe && is_agent_near(),
+        };
+        (is_agent && !is_asked).then(|| self.max_tokens.unwrap_or(AGENT_TOKENS))
+    }
+
+    /// The command that shows what an agent was not shown.
+    pub fn command_for_all(&self) -> String {
+        let mut words = vec!["runq"];
+        let mut given = self.words.iter().map(String::as_str);
+        while let Some(word) = given.next() {
+            match word {
+                "--agent" => {}
+                "--max-tokens" => drop(given.next()),
+                word if word.starts_with("--max-tokens=") => {}
+                word => words.push(word),
+            }
+        }
+        words.extend(["--format", "csv"]);
+        // A word with a NUL, which no command line holds, cannot be quoted.
+        shlex::try_join(words).unwrap_or_else(|_| "the same with --format csv".to_owned())
     }
 
     /// The standard streams, looked at with these options.
@@ -83,7 +139,8 @@ impl Globals {
     pub fn for_sql(&self, terminal: &Terminal) -> Globals {
         let is_watched = terminal.is_stdout || terminal.is_stderr;
         let timeout = self.timeout.or((!is_watched).then_some(UNWATCHED));
-        Globals { timeout, ..self.clone() }
+        let is_agent = self.budget(terminal).is_some();
+        Globals { timeout, agent: Some(is_agent), ..self.clone() }
     }
 
     /// Whether the caller wants an answer in a certain form: then no REPL is opened.
@@ -100,9 +157,28 @@ impl Globals {
             format: self.format.or(session.format),
             output: self.output,
             show_sql: self.show_sql,
+            agent: self.agent.or(session.agent),
+            max_tokens: self.max_tokens.or(session.max_tokens),
             ..session.clone()
         }
     }
+}
+
+fn agent_of(matches: &ArgMatches) -> Option<bool> {
+    match (matches.get_flag("agent"), matches.get_flag("no-agent")) {
+        (true, _) => Some(true),
+        (false, true) => Some(false),
+        (false, false) => None,
+    }
+}
+
+/// Whether the environment is that of an agent.
+fn is_agent_near() -> bool {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    AGENT_VARIABLES.into_iter().any(is_set)
+        || std::env::vars_os().any(|(name, value)| {
+            name.to_str().is_some_and(|name| name.starts_with("COPILOT_")) && !value.is_empty()
+        })
 }
 
 /// Paths that are no Unicode go from process to process as well.
@@ -133,6 +209,14 @@ pub fn declarations() -> Vec<Arg> {
         option("output", "FILE", "Write to this file; its extension names the format")
             .short('o')
             .value_parser(path()),
+        flag(
+            "agent",
+            "Write CSV that fits a few tokens; default in a pipe where an agent's environment is found",
+        )
+        .overrides_with("no-agent"),
+        flag("no-agent", "Write all, whoever reads"),
+        option("max-tokens", "N", "Most tokens of an answer for an agent; default: 3000")
+            .value_parser(value_parser!(u64).range(100..)),
         option("memory", "SIZE", "Limit the memory of a query, as in 4G; default: half of the machine"),
         option(
             "timeout",

@@ -1,14 +1,14 @@
-//! `history`: finds the run and the metrics worth seeing.
+//! `history`: finds the run and the metrics worth seeing, and how many rows the reader can take.
 
 use super::args::Values;
-use super::output::{self, Plan};
+use super::output::{self, Plan, Sink};
 use super::{canned, session::Session};
-use crate::engine::canned::{ParamValue, quoted};
-use crate::engine::hints::{several_metrics, taken_for};
+use crate::engine::canned::{ParamValue, literal, quoted};
 use crate::error::UserError;
-use crate::records::names::{Meant, meant};
+use crate::report::brief::Brief;
+use crate::report::tokens::estimate;
 use anyhow::Result;
-use clap::ArgMatches;
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 /// More metrics side by side than this are no table.
 const KEY_LIMIT: usize = 8;
@@ -22,30 +22,60 @@ const ALL_ROWS: i64 = i32::MAX as i64;
 /// A metric of a longer name is shown when it is asked for.
 const NAME_LIMIT: usize = 200;
 
+/// Rows around a step, with the step itself.
+const ROWS_AROUND: i64 = 21;
+
+/// How often a sample is made anew until it fits.
+const TRIES: usize = 5;
+
+const RAW: &str = "raw";
+const LIMIT: &str = "limit";
+
+/// The options the query itself has no use for, and those that exclude each other.
+pub fn with_options(command: Command) -> Command {
+    let raw = Arg::new(RAW)
+        .long(RAW)
+        .action(ArgAction::SetTrue)
+        .help("Every logged point, one row each, also those that a later start took the place of");
+    command
+        .mut_arg("around", |around| around.conflicts_with_all(["tail", "every"]))
+        .mut_arg("tail", |tail| tail.conflicts_with("every"))
+        .arg(raw.conflicts_with_all(["around", "tail", "every"]))
+}
+
 /// `history [RUN]`.
 pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) -> Result<()> {
     let word = text(&values, "run").unwrap_or("@latest");
     let run_id = session.workspace.resolve_run(word).await?;
-    let known = metrics(session, &run_id).await?;
-    let keys = match matches.get_many::<String>("keys") {
-        Some(wanted) => {
-            let keys = checked(wanted.map(String::as_str), &run_id, &known)?;
-            for (word, key) in keys.iter().filter(|(word, key)| word != key) {
-                session.terminal.note(&taken_for(word, key));
-            }
-            keys.into_iter().map(|(_, key)| key).collect()
-        }
-        None => default_keys(&run_id, &known)?,
-    };
-    values.insert("run".to_owned(), ParamValue::Text(run_id));
-    values.insert("keys".to_owned(), ParamValue::Text(listed(&keys)));
-    let is_sampled = !values.contains_key("limit") && samples(session)?;
-    if !is_sampled {
-        values.entry("limit".to_owned()).or_insert(ParamValue::Integer(ALL_ROWS));
+    values.insert("run".to_owned(), ParamValue::Text(run_id.clone()));
+    let is_raw = matches.get_flag(RAW);
+    if !is_raw && !values.contains_key("keys") {
+        values.insert(
+            "keys".to_owned(),
+            ParamValue::List(default_keys(&run_id, &metrics(session, &run_id).await?)?),
+        );
+    }
+    let query = if is_raw { "points" } else { "history" };
+    let mut values = session.workspace.named_values(query, &values).await?;
+    if is_raw {
+        return canned::run(session, query, &values).await;
+    }
+    let asked = values.contains_key(LIMIT);
+    if values.contains_key("around") {
+        values.entry(LIMIT.to_owned()).or_insert(ParamValue::Integer(ROWS_AROUND));
+    }
+    let plan = Plan::of(&session.globals, &session.terminal)?;
+    let is_on_screen = plan.is_on_screen(&session.terminal);
+    if plan.most_tokens.is_some() && !session.globals.show_sql && !values.contains_key("every") {
+        return fitted(session, values, asked).await;
+    }
+    if !is_on_screen {
+        values.entry(LIMIT.to_owned()).or_insert(ParamValue::Integer(ALL_ROWS));
     }
     if session.globals.show_sql {
         return canned::show_sql(session, "history", &values).await;
     }
+    let is_sampled = !["around", "tail", "every", LIMIT].iter().any(|name| values.contains_key(*name));
     let answer = session.workspace.canned("history", &values).await?;
     let written = output::emit(session, answer).await?;
     if is_sampled && Some(written.row_count) == default_limit(session) {
@@ -54,14 +84,70 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
     Ok(())
 }
 
-/// Whether the reader is a person at a screen, who gets a sample.
-fn samples(session: &Session) -> Result<bool> {
-    Ok(Plan::of(&session.globals, &session.terminal)?.is_on_screen(&session.terminal))
+/// As many rows as an agent's budget holds: a sample is made for the budget, rather than cut.
+async fn fitted(session: &Session, mut values: Values, is_asked: bool) -> Result<()> {
+    let mut sink = Sink::open(session)?;
+    let budget = sink.tokens_left().unwrap_or_default();
+    let name = if values.contains_key("tail") { "tail" } else { LIMIT };
+    let asked = integer(&values, name);
+    // A row that is of few digits, so that the first try is seldom too small.
+    let likely = budget / (5 + 4 * key_count(&values));
+    let mut limit = asked.unwrap_or(i64::MAX).min(i64::try_from(likely).unwrap_or(i64::MAX)).max(1);
+    for trial in 0..TRIES {
+        values.insert(name.to_owned(), ParamValue::Integer(limit));
+        let rows = output::collect(session.workspace.canned("history", &values).await?).await?;
+        let mut brief = Brief::new(&rows.schema(), budget)?;
+        brief.write(&rows)?;
+        if brief.is_cut() && trial + 1 < TRIES {
+            limit = (i64::try_from(brief.written_rows)? * 97 / 100).max(1);
+            continue;
+        }
+        let used = estimate(brief.text()).max(1);
+        let has_room = trial == 0 && asked.is_none_or(|asked| limit < asked) && used * 10 < budget * 8;
+        if has_room && i64::try_from(rows.num_rows())? == limit {
+            let larger = limit.saturating_mul(i64::try_from(budget)?) / i64::try_from(used)?;
+            limit = asked.unwrap_or(i64::MAX).min(larger.max(limit));
+            continue;
+        }
+        let is_as_asked = is_asked && asked == Some(limit) || name == "tail" && asked == Some(limit);
+        if i64::try_from(rows.num_rows())? == limit && !is_as_asked {
+            let steps = step_count(session, &values).await?;
+            if steps > limit {
+                sink.left_out(format!("{limit} of {steps} steps"));
+            }
+        }
+        sink.brief(&brief)?;
+        break;
+    }
+    sink.finish()
+}
+
+/// Steps there are at which one of the metrics was logged.
+async fn step_count(session: &Session, values: &Values) -> Result<i64> {
+    let part = |name| values.get(name).map_or_else(|| "null".to_owned(), literal);
+    let [run, keys, from, to] = ["run", "keys", "from", "to"].map(part);
+    let sql = format!("select count(*) as n from history({run}, {keys}, null, {from}, {to})");
+    let rows = output::collect(session.workspace.sql(&sql).await?).await?;
+    Ok(output::texts(&rows, "n")?.first().and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
+fn key_count(values: &Values) -> usize {
+    match values.get("keys") {
+        Some(ParamValue::List(keys)) => keys.len(),
+        _ => 1,
+    }
+}
+
+fn integer(values: &Values, name: &str) -> Option<i64> {
+    match values.get(name) {
+        Some(ParamValue::Integer(number)) => Some(*number),
+        _ => None,
+    }
 }
 
 fn default_limit(session: &Session) -> Option<u64> {
     let query = session.queries().iter().find(|query| query.name == "history")?;
-    match query.param("limit")?.default {
+    match query.param(LIMIT)?.default {
         Some(ParamValue::Integer(limit)) => u64::try_from(limit).ok(),
         _ => None,
     }
@@ -82,6 +168,11 @@ struct Metric {
     has_goal: bool,
 }
 
+/// The metrics that are worth seeing unasked.
+pub async fn default_keys_of(session: &Session, run_id: &str) -> Result<Vec<String>> {
+    default_keys(run_id, &metrics(session, run_id).await?)
+}
+
 async fn metrics(session: &Session, run_id: &str) -> Result<Vec<Metric>> {
     let sql = format!(
         "select key, axis, goal from summary where run_id = {} and count > 0 \
@@ -95,7 +186,7 @@ async fn metrics(session: &Session, run_id: &str) -> Result<Vec<Metric>> {
 }
 
 /// Those with a goal, else the first few; of one axis, as steps of two are no common row.
-fn default_keys<'k>(run_id: &str, known: &'k [Metric]) -> Result<Vec<&'k str>> {
+fn default_keys(run_id: &str, known: &[Metric]) -> Result<Vec<String>> {
     // The steps have a column of that name already.
     let fitting = || known.iter().filter(|metric| metric.key != "step" && metric.key.len() <= NAME_LIMIT);
     let with_goal: Vec<&Metric> = fitting().filter(|metric| metric.has_goal).collect();
@@ -105,50 +196,11 @@ fn default_keys<'k>(run_id: &str, known: &'k [Metric]) -> Result<Vec<&'k str>> {
     };
     let axis = pool.iter().find(|metric| metric.axis == "step").or(pool.first()).map(|metric| &metric.axis);
     let keys = pool.iter().filter(|metric| Some(&metric.axis) == axis).take(limit);
-    let keys: Vec<&str> = keys.map(|metric| metric.key.as_str()).collect();
+    let keys: Vec<String> = keys.map(|metric| metric.key.clone()).collect();
     match keys.is_empty() {
         true => Err(UserError::failed(format!("run \"{run_id}\" has no metrics to show unasked")).into()),
         false => Ok(keys),
     }
-}
-
-/// The metrics that were asked for: each word is the name of one, or several names parted by commas.
-fn checked<'w, 'k>(
-    wanted: impl Iterator<Item = &'w str>,
-    run_id: &str,
-    known: &'k [Metric],
-) -> Result<Vec<(&'w str, &'k str)>> {
-    let names: Vec<&str> = known.iter().map(|metric| metric.key.as_str()).collect();
-    let mut keys = Vec::new();
-    for word in wanted {
-        match names.contains(&word) {
-            true => keys.push(word),
-            false => keys.extend(word.split(',').map(str::trim).filter(|key| !key.is_empty())),
-        }
-    }
-    keys.into_iter().map(|word| Ok((word, known_as(word, run_id, &names)?))).collect()
-}
-
-/// The metric of the run that a word names.
-fn known_as<'k>(word: &str, run_id: &str, names: &[&'k str]) -> Result<&'k str> {
-    match meant(word, names.iter().copied()) {
-        Meant::One(key) => Ok(key),
-        Meant::Several(keys) => Err(several_metrics(word, &keys).into()),
-        Meant::Nothing => {
-            let error = UserError::failed(format!("run \"{run_id}\" has no metric \"{word}\""));
-            Err(error.nearest_of(word, names, "metrics").into())
-        }
-    }
-}
-
-/// Names as the function `history` takes them: in quotes where a name could be read as another.
-fn listed(keys: &[&str]) -> String {
-    let is_plain = |key: &str| !key.contains(',') && !key.starts_with('"') && key.trim() == key;
-    let name = |key: &&str| match is_plain(key) {
-        true => (*key).to_owned(),
-        false => format!("\"{}\"", key.replace('"', "\"\"")),
-    };
-    keys.iter().map(name).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -173,26 +225,5 @@ mod tests {
         ];
         assert_eq!(default_keys("r", &odd).unwrap(), ["a"]);
         assert!(default_keys("r", &[]).is_err());
-    }
-
-    #[test]
-    fn unknown_metrics_bring_the_nearest() {
-        let known = [metric("val_loss", "step", true), metric("lr", "step", false)];
-        let keys = checked(["lr, eval/loss"].into_iter(), "r", &known).unwrap();
-        assert_eq!(keys, [("lr", "lr"), ("eval/loss", "val_loss")]);
-        let error = checked(["val_los"].into_iter(), "r", &known).unwrap_err();
-        let error = error.downcast_ref::<UserError>().unwrap();
-        assert_eq!(error.message, "run \"r\" has no metric \"val_los\"");
-        assert_eq!(error.hint.as_deref(), Some("did you mean \"val_loss\"?"));
-    }
-
-    #[test]
-    fn a_name_that_holds_a_comma_is_one_name() {
-        let known =
-            [metric("a,b", "step", false), metric("a", "step", false), metric(" \"c\"", "step", false)];
-        let keys = checked(["a,b", "a", " \"c\""].into_iter(), "r", &known).unwrap();
-        let keys: Vec<&str> = keys.into_iter().map(|(_, key)| key).collect();
-        assert_eq!(keys, ["a,b", "a", " \"c\""]);
-        assert_eq!(listed(&keys), "\"a,b\",a,\" \"\"c\"\"\"");
     }
 }

@@ -8,8 +8,10 @@ mod files;
 pub(super) mod globals;
 mod history;
 pub(super) mod output;
+mod plot;
 mod progress;
 mod refresh;
+mod runs;
 pub(super) mod schema;
 pub(super) mod session;
 mod show;
@@ -73,6 +75,8 @@ fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
         Err(error) => return Err(usage(error)),
     };
     let globals = Globals::of(&matches).map_err(|error| fail(&Terminal::new(Colour::Auto, false), &error))?;
+    let words = argv.iter().skip(1).map(|word| word.to_string_lossy().into_owned());
+    let globals = globals.with_words(words);
     Ok(Parsed { matches, globals, workspace })
 }
 
@@ -202,6 +206,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
         "schema" => schema::run(session, matches).await,
         "files" => files::run(session, matches).await,
         "latest" => show::latest(session).await,
+        plot::NAME => plot::run(session, matches).await,
         name if diagnose::is_one(name) => diagnose::run(session, name, matches).await,
         name => canned_command(session, find(session, name)?, matches).await,
     }
@@ -210,6 +215,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
 async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches) -> Result<()> {
     let values = args::values(query, matches);
     match query.name.as_str() {
+        "runs" if query.built_in => runs::run(session, values).await,
         "show" if query.built_in => show::run(session, values).await,
         "best" if query.built_in => best::run(session, values, matches).await,
         "history" if query.built_in => history::run(session, values, matches).await,
@@ -220,7 +226,7 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
 /// What `runq` alone prints where nobody types.
 async fn overview(session: &Session) -> Result<()> {
     session.refresh().await?;
-    canned::run(session, "runs", &args::Values::new()).await
+    canned::run(session, "overview", &args::Values::new()).await
 }
 
 fn explains_only(name: &str, matches: &ArgMatches) -> bool {

@@ -1,12 +1,15 @@
 //! Where an answer goes and in which form.
 //!
-//! [`Plan::of`] is the one place that decides; an agent's budget belongs there too.
+//! [`Plan::of`] is the one place that decides. An agent gets CSV within its budget of tokens, and in the
+//! last line what was left out and the command that shows it.
 
 use super::globals::Globals;
 use super::session::Session;
 use crate::error::UserError;
+use crate::report::brief::Brief;
 use crate::report::cell::harmless;
 use crate::report::nan::NanCount;
+use crate::report::tokens::estimate;
 use crate::report::{self, Format, Style};
 use crate::surfaces::terminal::{Pipe, Terminal};
 use crate::workspace::Answer;
@@ -25,6 +28,8 @@ pub struct Plan {
     pub format: Format,
     /// The file it goes to, else stdout.
     pub file: Option<PathBuf>,
+    /// The budget of an agent, in tokens.
+    pub most_tokens: Option<usize>,
 }
 
 impl Plan {
@@ -36,7 +41,9 @@ impl Plan {
             (None, None) if terminal.is_stdout => Format::Table,
             (None, None) => Format::Csv,
         };
-        let plan = Plan { format, file: globals.output.clone() };
+        let most_tokens = globals.budget(terminal);
+        let format = if most_tokens.is_some() { Format::Csv } else { format };
+        let plan = Plan { format, file: globals.output.clone(), most_tokens };
         match plan.file.is_none() && terminal.is_stdout && format.is_binary() {
             true => Err(UserError::usage(format!("{} is no text for a terminal", format.name()))
                 .hint("add -o FILE")
@@ -47,7 +54,7 @@ impl Plan {
 
     /// Whether a person reads the answer on a terminal.
     pub fn is_on_screen(&self, terminal: &Terminal) -> bool {
-        self.file.is_none() && terminal.is_stdout
+        self.file.is_none() && terminal.is_stdout && self.most_tokens.is_none()
     }
 
     fn style(&self, terminal: &Terminal) -> Style {
@@ -87,12 +94,60 @@ pub struct Written {
     pub is_cut: bool,
 }
 
+/// Most tokens of the command that shows all: a statement may be of any length.
+const COMMAND_TOKENS: usize = 300;
+
+/// What an agent may read, and what was kept from it.
+struct Budget {
+    tokens_left: usize,
+    /// The command that shows all.
+    command: String,
+    left_out: Vec<String>,
+    cut_texts: u64,
+    remarks: Vec<String>,
+}
+
+impl Budget {
+    fn new(tokens: usize, globals: &Globals) -> Self {
+        let command = globals.command_for_all();
+        let command = match estimate(&command) <= COMMAND_TOKENS.min(tokens / 4) {
+            true => command,
+            false => "the same with --format csv".to_owned(),
+        };
+        // Room for the last line.
+        let tokens_left = tokens.saturating_sub(estimate(&command) + 40);
+        Self { tokens_left, command, left_out: Vec::new(), cut_texts: 0, remarks: Vec::new() }
+    }
+
+    fn add(&mut self, brief: &Brief) {
+        if brief.is_cut() {
+            self.left_out.push(format!("{} of {} rows", brief.written_rows, brief.row_count));
+        }
+        self.cut_texts += brief.cut_texts;
+    }
+
+    /// `# N of M rows; all: COMMAND`, where something was cut.
+    fn last_line(mut self) -> Option<String> {
+        if self.cut_texts > 0 {
+            self.left_out.push(format!("{} long texts cut", self.cut_texts));
+        }
+        let is_cut = !self.left_out.is_empty();
+        let mut parts = self.remarks;
+        parts.append(&mut self.left_out);
+        if is_cut {
+            parts.push(format!("all: {}", self.command));
+        }
+        (!parts.is_empty()).then(|| format!("# {}\n", parts.join("; ")))
+    }
+}
+
 /// An open place for one or more documents.
 pub struct Sink {
     out: Pipe<Box<dyn Write + Send>>,
     plan: Plan,
     style: Style,
     most_rows: u64,
+    budget: Option<Budget>,
     /// Temporary name and final name.
     rename: Option<(PathBuf, PathBuf)>,
 }
@@ -114,7 +169,8 @@ impl Sink {
             )),
             None => Box::new(BufWriter::new(io::stdout())),
         };
-        Ok(Sink { out: Pipe::new(writer), plan, style, most_rows: u64::MAX, rename })
+        let budget = plan.most_tokens.map(|tokens| Budget::new(tokens, &session.globals));
+        Ok(Sink { out: Pipe::new(writer), plan, style, most_rows: u64::MAX, budget, rename })
     }
 
     /// The same place, for an answer of any size.
@@ -136,8 +192,26 @@ impl Sink {
         self.style
     }
 
+    /// What an agent may still read, in tokens.
+    pub fn tokens_left(&self) -> Option<usize> {
+        self.budget.as_ref().map(|budget| budget.tokens_left)
+    }
+
+    /// Has told an agent in the last line what was left out, as in `20 of 500 steps`.
+    pub fn left_out(&mut self, what: String) {
+        self.budget.iter_mut().for_each(|budget| budget.left_out.push(what.clone()));
+    }
+
+    /// Has told an agent something in the last line.
+    pub fn remark(&mut self, remark: String) {
+        self.budget.iter_mut().for_each(|budget| budget.remarks.push(remark.clone()));
+    }
+
     /// Writes plain text.
     pub fn text(&mut self, text: &str) -> Result<()> {
+        if let Some(budget) = &mut self.budget {
+            budget.tokens_left = budget.tokens_left.saturating_sub(estimate(text));
+        }
         let written = self.out.write_all(text.as_bytes()).map_err(anyhow::Error::from);
         self.unless_closed(written)
     }
@@ -145,7 +219,10 @@ impl Sink {
     /// Writes an answer as one document.
     pub async fn answer(&mut self, answer: &mut Answer) -> Result<Written> {
         let mut written = Written { row_count: 0, nan_note: None, is_cut: false };
-        let result = self.stream(answer, &mut written).await;
+        let result = match self.budget.is_some() {
+            true => self.stream_briefly(answer, &mut written).await,
+            false => self.stream(answer, &mut written).await,
+        };
         self.unless_closed(result)?;
         Ok(written)
     }
@@ -170,14 +247,44 @@ impl Sink {
         Ok(())
     }
 
+    /// Writes the rows that fit the budget, and counts the others.
+    async fn stream_briefly(&mut self, answer: &mut Answer, written: &mut Written) -> Result<()> {
+        let mut nan = NanCount::new(&answer.schema);
+        let tokens = self.tokens_left().unwrap_or_default();
+        let mut brief = Brief::new(&answer.schema, tokens)?;
+        while let Some(batch) = answer.stream.next().await.transpose()? {
+            nan.add(&batch);
+            brief.write(&batch)?;
+        }
+        written.row_count = brief.row_count;
+        written.nan_note = nan.note();
+        self.brief(&brief)
+    }
+
+    /// Writes what was made to fit.
+    pub fn brief(&mut self, brief: &Brief) -> Result<()> {
+        if let Some(budget) = &mut self.budget {
+            budget.add(brief);
+        }
+        self.text(brief.text())
+    }
+
     /// Writes rows that are there already as one document.
     pub fn batch(&mut self, batch: &RecordBatch) -> Result<()> {
+        if let Some(tokens) = self.tokens_left() {
+            let mut brief = Brief::new(&batch.schema(), tokens)?;
+            brief.write(batch)?;
+            return self.brief(&brief);
+        }
         let result = report::write_all(self.plan.format, self.style, batch, &mut self.out);
         self.unless_closed(result)
     }
 
     /// Completes the file.
     pub fn finish(mut self) -> Result<()> {
+        if let Some(line) = self.budget.take().and_then(|budget| budget.last_line()) {
+            self.text(&line)?;
+        }
         let flushed = self.out.flush().map_err(anyhow::Error::from);
         self.unless_closed(flushed)?;
         match self.rename.take() {
@@ -258,6 +365,28 @@ pub fn emit_text(globals: &Globals, text: &str) -> Result<()> {
             result => Ok(result?),
         },
     }
+}
+
+/// Writes a drawing, which may hold colours and nothing else that a terminal obeys.
+pub fn emit_drawing(text: &str) -> Result<()> {
+    let mut out = Pipe::new(io::stdout());
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(_) if out.is_closed() => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Writes a file; it takes its name when it is complete.
+pub fn write_file(file: &Path, bytes: &[u8]) -> Result<()> {
+    let target =
+        if is_replaceable(file) { temporary_name(file, std::process::id()) } else { file.to_owned() };
+    let cannot = || format!("cannot write {}", file.display());
+    let written = std::fs::write(&target, bytes);
+    let written = written.and_then(|()| if target == file { Ok(()) } else { std::fs::rename(&target, file) });
+    if written.is_err() && target != file {
+        let _ = std::fs::remove_file(&target);
+    }
+    written.with_context(cannot)
 }
 
 /// All rows of a small answer.

@@ -73,9 +73,9 @@ impl Session {
     }
 
     /// The same workspace with the options of one command inside the session.
-    pub fn with_options_of(&self, matches: &clap::ArgMatches) -> Result<Session> {
+    pub fn with_options_of(&self, matches: &clap::ArgMatches, words: &[String]) -> Result<Session> {
         let mut session = self.clone();
-        session.globals = Globals::of(matches)?.within(&self.globals);
+        session.globals = Globals::of(matches)?.within(&self.globals).with_words(words.iter().cloned());
         Ok(session)
     }
 

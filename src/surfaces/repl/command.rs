@@ -32,13 +32,13 @@ const OWN: &[(&str, &[&str], &str, &str)] = &[
 ];
 
 /// Commands of the command line that are no canned query.
-const NAMED: &[&str] = &["schema", "sql", "refresh", "files", "latest"];
+const NAMED: &[&str] = &["schema", "sql", "refresh", "files", "latest", "plot"];
 
 /// Every word that may follow a backslash.
 pub fn words(queries: &[Canned]) -> Vec<String> {
     let own = OWN.iter().flat_map(|(word, others, _, _)| std::iter::once(word).chain(others.iter()));
     let fixed = own.chain(NAMED).map(|word| (*word).to_owned());
-    let canned = queries.iter().flat_map(|query| std::iter::once(&query.name).chain(&query.aliases));
+    let canned = asked(queries).flat_map(|query| std::iter::once(&query.name).chain(&query.aliases));
     fixed.chain(canned.cloned()).collect()
 }
 
@@ -134,7 +134,7 @@ fn ends_statement(text: &str) -> bool {
 /// The text of `\?`.
 pub fn help(queries: &[Canned]) -> String {
     let own = OWN.iter().map(|(_, _, usage, summary)| ((*usage).to_owned(), *summary));
-    let canned = queries.iter().map(|query| (usage(query), query.summary.as_str()));
+    let canned = asked(queries).map(|query| (usage(query), query.summary.as_str()));
     let rows: Vec<(String, &str)> = own.chain(canned).collect();
     let width = rows.iter().map(|(usage, _)| usage.len()).max().unwrap_or(0);
     let mut text = String::from("A statement ends with ; and may span lines. Commands:\n");
@@ -146,6 +146,11 @@ pub fn help(queries: &[Canned]) -> String {
         NAMED.join(", \\")
     ));
     text
+}
+
+/// Queries that are commands themselves.
+fn asked(queries: &[Canned]) -> impl Iterator<Item = &Canned> {
+    queries.iter().filter(|query| query.part_of.is_none())
 }
 
 fn usage(query: &Canned) -> String {
@@ -205,7 +210,7 @@ mod tests {
     #[test]
     fn help_names_every_command() {
         let help = help(built_in());
-        for query in built_in() {
+        for query in asked(built_in()) {
             assert!(help.contains(&format!("\\{}", query.name)), "{help}");
         }
     }

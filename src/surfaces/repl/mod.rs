@@ -171,7 +171,7 @@ async fn named(session: &Session, asker: &Asker, words: &[String]) -> Result<()>
     };
     match matches.subcommand() {
         Some((name, inner)) => {
-            let session = session.with_options_of(&matches)?;
+            let session = session.with_options_of(&matches, words)?;
             match name {
                 "sql" => run_sql(asker, &session.globals, &session.terminal, inner).await.map(drop),
                 name => run_command(&session, name, inner).await,

@@ -3,6 +3,7 @@
 use super::bucket_edge;
 use super::curve::{Curve, Values};
 use super::lttb::lttb;
+use super::outstanding::outstanding;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -48,8 +49,12 @@ pub fn choose_rows(union: &[i64], series: &[Series<'_>], n: usize) -> Vec<usize>
         return (0..union.len()).collect();
     }
     let mut choice = Choice { union, rows: BTreeSet::new(), left: n };
+    let origin = choice.union.first().copied().unwrap_or_default();
+    let mut finite: Vec<Finite<'_>> = series.iter().map(|part| Finite::of(part, origin)).collect();
     force(&mut choice, series);
-    share(&mut choice, series);
+    stand_out(&mut choice, &finite);
+    finite.sort_by_key(Values::len);
+    share(&mut choice, &finite);
     choice.fill();
     choice.rows.into_iter().collect()
 }
@@ -117,14 +122,25 @@ fn landmarks(series: &Series<'_>) -> [Option<i64>; 5] {
     ]
 }
 
+/// Adds points that stand out, by turns over the series.
+fn stand_out(choice: &mut Choice<'_>, series: &[Finite<'_>]) {
+    let most = choice.left / 2;
+    let peaks: Vec<Vec<usize>> = series.iter().map(|points| outstanding(&points.values, most)).collect();
+    let kept = choice.left - most;
+    for turn in 0..most {
+        for (points, peaks) in series.iter().zip(&peaks) {
+            if let Some(index) = peaks.get(turn).filter(|_| choice.left > kept) {
+                choice.add(choice.row_of(points.steps[*index]));
+            }
+        }
+    }
+}
+
 /// Gives each series its part of the budget, the shortest first so that it can leave some.
-fn share(choice: &mut Choice<'_>, series: &[Series<'_>]) {
-    let origin = choice.union.first().copied().unwrap_or_default();
-    let mut finite: Vec<Finite<'_>> = series.iter().map(|part| Finite::of(part, origin)).collect();
-    finite.sort_by_key(Values::len);
+fn share(choice: &mut Choice<'_>, series: &[Finite<'_>]) {
     let mut budget = choice.left;
-    for (index, points) in finite.iter().enumerate() {
-        let part = (budget / (finite.len() - index)).min(points.len());
+    for (index, points) in series.iter().enumerate() {
+        let part = (budget / (series.len() - index)).min(points.len());
         budget -= part;
         if part > 0 {
             sample(choice, points, part);

@@ -10,6 +10,7 @@ pub mod ema;
 pub mod lttb;
 pub mod m4;
 pub mod minmax;
+mod outstanding;
 #[cfg(test)]
 mod reference;
 pub mod sparkline;

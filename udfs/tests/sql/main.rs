@@ -678,7 +678,7 @@ fn aligned_tables_say_what_is_wrong() {
         ("wide('nobody', 'loss')", "run \"nobody\" not found"),
         ("wide('a')", "wide takes (run, 'key,key')"),
         ("wide('a', 'loss', 3)", "wide takes (run, 'key,key')"),
-        ("history('a')", "history takes (run, 'key,key' [, n])"),
+        ("history('a')", "history takes (run, 'key,key' [, n [, from, to]])"),
         ("history('a', 'loss', 0)", "history: n must be a literal whole number of at least 1"),
         ("history('a', 'loss', 'x')", "history: n must be a literal whole number of at least 1"),
         ("history('a', ' , ')", "history: keys names no metric"),
