@@ -3,7 +3,7 @@
 -- param: run run -r optional  Only of this run
 -- param: since since optional  Only since then: 2d, 12h, 30m ago, or a date
 -- param: level level -l optional  Only of this level or a worse one: info, warn, error
--- param: kind text -k optional  Only of this kind: loss_spike, divergence, ...; logged for those of the run itself
+-- param: kind kind -k optional  Only of this kind: loss_spike, divergence, ...; logged for those of the run itself
 -- param: project project -p optional  Only of this project
 -- param: limit count -n optional  Rows at most; default: all
 -- column: time  when

@@ -2,7 +2,7 @@
 -- description: Of more than five findings of one kind in a run the first three and the worst are listed; events tells how many there are.
 -- param: since since optional  Only with an onset since then: 2d, 12h, 30m ago, or a date
 -- param: level level -l = 'warn'  Of this level or a worse one: info, warn, error
--- param: kind text -k optional  Only of this kind: nan, loss_spike, divergence, plateau, overfitting, ...
+-- param: kind kind -k optional  Only of this kind: nan, loss_spike, divergence, plateau, overfitting, ...
 -- param: project project -p optional  Only in runs of this project
 -- param: limit count -n optional  Rows at most; default: all
 -- column: level  error, warn or info

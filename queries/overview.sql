@@ -47,6 +47,7 @@ alert as (
     concat_ws(' ', alerts.level, alerts.kind, 'in', alerts.run_id, concat('at step ', alerts.step), left(coalesce(alerts.title, alerts.text), 60)) as text
   from alerts
   join shown on shown.run_id = alerts.run_id
+  where alerts.level <> 'info'
   order by alerts.seq desc
   limit 1
 ),

@@ -17,6 +17,8 @@
 -- column: name  human name
 -- column: project  project the tracker files it under
 -- column: state  running, finished, failed, crashed or unknown
+-- column: phase  what the training is doing
+-- column: finding  the worst that was found in it, if that is more than a fact
 -- column: last_step  last step logged
 -- column: metric  metric that is shown
 -- column: best  its best finite value, where its goal is known
@@ -53,6 +55,15 @@ listed as (
     and ($all or not $brief or runs.state <> 'crashed' and coalesce(lengths.longest, 0) >= 3)
   order by place
   limit $limit
+),
+-- the worst comes first by the alphabet
+worst as (
+  select
+    run_id,
+    first_value(concat(level, ' ', kind) order by level, step, kind) as finding
+  from alerts
+  where origin = 'detected' and level <> 'info'
+  group by run_id
 ),
 shown_metrics as (
   select
@@ -97,6 +108,8 @@ select
   listed.name,
   listed.project,
   listed.state,
+  listed.phase,
+  worst.finding,
   listed.last_step,
   shown_metrics.key as metric,
   shown_metrics.best,
@@ -106,6 +119,7 @@ select
   listed.duration_s,
   listed.created_at
 from listed
+left join worst on worst.run_id = listed.run_id
 left join shown_metrics on shown_metrics.run_id = listed.run_id and shown_metrics.nth = 1
 left join courses on courses.run_id = listed.run_id
 order by listed.place

@@ -84,8 +84,11 @@ const FILES: &[(&str, &str)] = built_in_files![
     "overview",
     "runs",
     "find",
+    "anomalies",
+    "alerts",
     "show",
     "facts",
+    "findings",
     "errors",
     "config",
     "notes",
@@ -96,6 +99,7 @@ const FILES: &[(&str, &str)] = built_in_files![
     "stability",
     "at",
     "console",
+    "phases",
     "best",
     "keys"
 ];

@@ -9,6 +9,7 @@ use crate::records::names::{Meant, meant};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
 use datafusion::arrow::datatypes::DataType;
 use datafusion::common::ScalarValue;
+use runq_udfs::kernels::diagnosis::{Kind, Level};
 use std::collections::BTreeMap;
 
 /// The states a run may be in.
@@ -60,6 +61,13 @@ impl Engine {
             ParamType::Project => ParamValue::Text(self.known(&text, "project", "projects").await?),
             ParamType::Tag => ParamValue::Text(self.known(&text, "unnest(tags)", "tags").await?),
             ParamType::State => ParamValue::Text(one_of(text, &STATES, "state", "states")?),
+            ParamType::Level => {
+                ParamValue::Text(one_of(text, &Level::ALL.map(Level::as_str), "level", "levels")?)
+            }
+            ParamType::Kind => {
+                let kinds: Vec<&str> = Kind::every().map(Kind::as_str).chain(["logged"]).collect();
+                ParamValue::Text(one_of(text, &kinds, "kind", "kinds")?)
+            }
             ParamType::Since => ParamValue::Integer(since(&text, self.now_ms)?),
             ParamType::Condition | ParamType::Order => {
                 ParamValue::Query(self.select_runs(kind, &text).await?.sql)

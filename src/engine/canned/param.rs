@@ -27,6 +27,10 @@ pub enum ParamType {
     Tag,
     /// A state a run may be in.
     State,
+    /// How bad a finding is.
+    Level,
+    /// What a finding is about, or `logged`.
+    Kind,
     /// A span of time back from now, or a date; bound as milliseconds since 1970.
     Since,
     /// A condition on runs over their columns, configuration and metrics; stands for the subquery of the
@@ -74,7 +78,7 @@ pub struct Param {
 
 impl ParamType {
     /// Each with its word in a header.
-    pub(super) const ALL: [(&'static str, ParamType); 15] = [
+    pub(super) const ALL: [(&'static str, ParamType); 17] = [
         ("text", ParamType::Text),
         ("integer", ParamType::Integer),
         ("count", ParamType::Count),
@@ -87,6 +91,8 @@ impl ParamType {
         ("project", ParamType::Project),
         ("tag", ParamType::Tag),
         ("state", ParamType::State),
+        ("level", ParamType::Level),
+        ("kind", ParamType::Kind),
         ("since", ParamType::Since),
         ("condition", ParamType::Condition),
         ("order", ParamType::Order),
@@ -156,6 +162,8 @@ impl ParamType {
             ParamType::Project => "a project",
             ParamType::Tag => "a tag",
             ParamType::State => "a state",
+            ParamType::Level => "a level",
+            ParamType::Kind => "a kind",
             ParamType::Since => "a span of time or a date",
             ParamType::Condition => "a condition",
             ParamType::Order => "what to sort by",

@@ -63,6 +63,7 @@ async fn write_about(session: &Session, sink: &mut Sink, values: &Values) -> Res
             session.terminal.note(&format!("{more} more in the configuration: runq config RUN"));
         }
     }
+    write_lines(sink, &part("findings").await?)?;
     let state = output::texts(&facts, "state")?;
     if state.first().is_some_and(|state| BAD_ENDS.contains(&state.as_str())) {
         write_lines(sink, &part("errors").await?)?;
@@ -83,7 +84,7 @@ fn write_pairs(sink: &mut Sink, pairs: &[(String, String)], names: (&str, &str))
     sink.text("\n")
 }
 
-/// What the run printed last.
+/// What was found in the run, or what it printed last.
 fn write_lines(sink: &mut Sink, lines: &RecordBatch) -> Result<()> {
     if lines.num_rows() == 0 {
         return Ok(());
