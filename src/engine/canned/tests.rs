@@ -192,7 +192,10 @@ async fn built_in_statements_run_over_empty_tables() {
         "create table texts (run_id text, \"key\" text, step bigint, time timestamp, text text)",
         "create table console (run_id text, line bigint, time timestamp, stream text, text text, file text)",
         "create table alerts (alert_id text, run_id text, \"key\" text, kind text, level text, step bigint, \
-         title text, text text, seq bigint)",
+         end_step bigint, detected_step bigint, time timestamp, value double, baseline double, score double, \
+         row_count bigint, title text, text text, origin text, seq bigint)",
+        "create table phases (run_id text, step bigint, time timestamp, phase_from text, phase_to text, \
+         reason text)",
     ] {
         context.sql(table).await.unwrap();
     }
