@@ -7,7 +7,7 @@ use super::settle::rewinds_of;
 use super::state::RunState;
 use super::verdict::Verdict;
 use super::watch::{CurveWatch, Roles};
-use crate::records::roles::{Rules, memory_capacity};
+use crate::records::roles::{MemoryUnit, Rules};
 use crate::store::curves::{self, Point, Wanted};
 use crate::store::rows::RowSet;
 use crate::store::{FileRecord, Limits};
@@ -31,15 +31,15 @@ impl Grounds {
     pub fn of(state: &RunState, roles: &mut Roles, rules: &Rules) -> Self {
         let counting = state.keys.iter().filter(|(_, state)| !state.internal && state.last.is_some());
         let metrics = counting.filter_map(|(key, _)| Some((key.as_str(), roles.of(key, rules)?)));
-        let curves = rules.curves(metrics);
+        let mut curves = rules.curves(metrics);
+        let unit = MemoryUnit::keep_one(&mut curves);
         let last = |(_, key): &(Role, String)| state.keys.get(key)?.last.map(|(step, _)| step);
         let last = curves.iter().filter_map(last).max();
-        let memory = curves.iter().filter(|(role, _)| *role == Role::Memory);
         let facts = Facts {
             // A plan that is over was none, or is in another unit.
             planned_steps: state.planned().filter(|planned| last.is_some_and(|last| last <= *planned)),
-            memory_capacity: memory_capacity(memory.map(|(_, key)| key.as_str())),
-            gpu_count: None,
+            memory_capacity: unit.and_then(|unit| unit.capacity(state.gpu_memory_bytes())),
+            gpu_count: state.gpu_count(),
             resumed_at: state.starts.values().copied().collect(),
         };
         Self { facts, curves }
@@ -48,7 +48,9 @@ impl Grounds {
 
 /// Whether what was said of a run may no longer hold.
 pub fn is_due(state: &RunState) -> bool {
-    state.is_unjudged || state.judged_plan != state.planned()
+    state.is_unjudged
+        || state.judged_memory_bytes != state.gpu_memory_bytes()
+        || state.judged_plan != state.planned()
 }
 
 /// Judges a run by what is under watch, which is all of it. What is new gets the next numbers.
@@ -74,6 +76,7 @@ pub fn judge(run: &mut Active, grounds: &Grounds, rules: &Rules, next_seq: &mut 
     run.verdict_changed |= verdict != state.verdict;
     state.verdict = verdict;
     state.judged_plan = state.planned();
+    state.judged_memory_bytes = state.gpu_memory_bytes();
     state.is_unjudged = false;
 }
 

@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Validation points that a plateau is seen in, at least.
-const MIN_VALIDATION_WINDOW: f64 = 6.0;
-
 /// A threshold as it is shown: its name, its default and what it limits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limit {
@@ -96,8 +93,8 @@ limits! {
         min_validation_points = 8.0,
         /// Share of the rows that is looked at, the newest.
         window = 0.30,
-        /// Rows that are looked at, at least: a short loss that has just come to rest may go on.
-        min_window_rows = 32.0,
+        /// Share of a validation metric's points in which a gain tells that a training loss only seems to rest.
+        validation_window = 0.40,
         /// Gain over the window, as a share of the level, that is too little.
         gain = 0.0095,
         /// The same with its standard error.
@@ -244,12 +241,7 @@ limits! {
 impl Plateau {
     /// Those of a validation metric.
     pub fn of_validation(&self) -> Self {
-        Self {
-            min_rows: self.min_validation_points,
-            min_window_rows: MIN_VALIDATION_WINDOW,
-            sure_gain: self.sure_validation_gain,
-            ..self.clone()
-        }
+        Self { min_rows: self.min_validation_points, sure_gain: self.sure_validation_gain, ..self.clone() }
     }
 }
 

@@ -241,23 +241,23 @@ impl<'a> Judgement<'a> {
         let find = |(place, curve): (usize, &Outline), limits: &Plateau| {
             self.lasting(Kind::Plateau, place, curve, |curve| plateau(curve, self.lr(), limits))
         };
-        let (of_loss, of_validation) = (&self.limits.plateau, self.limits.plateau.of_validation());
-        let gain = |(_, curve): (usize, &Outline), limits: &Plateau| Gain::of(curve, limits);
+        let limits = &self.limits.plateau;
         // What validation is known to gain is worth the compute, even where the noise of training hides it.
-        let mut gained = self.curves(Role::ValLoss).filter_map(|curve| gain(curve, &of_validation));
-        if gained.any(|gain| gain.is_sure(&of_validation)) {
+        let gained = |(_, curve): (usize, &Outline)| Gain::of(curve, limits.validation_window);
+        if self.curves(Role::ValLoss).filter_map(gained).any(|gain| gain.is_sure(limits)) {
             return Vec::new();
         }
         // A part of the loss that never moved, such as a penalty, rests by nature.
         let moves = |(at, (_, curve)): &(usize, (usize, &Outline))| *at == 0 || curve.has_moved();
         let losses = self.losses();
         let moving = losses.iter().copied().enumerate().filter(moves);
-        let found: Vec<Finding> = moving.filter_map(|(_, curve)| find(curve, of_loss)).collect();
+        let found: Vec<Finding> = moving.filter_map(|(_, curve)| find(curve, limits)).collect();
         // Where training seems to gain, validation that rests says too little.
-        let mut trained = losses.into_iter().filter_map(|curve| gain(curve, of_loss));
-        if !found.is_empty() || self.has(Role::Reward) || trained.any(|gain| gain.is_some(of_loss)) {
+        let mut trained = losses.into_iter().filter_map(|(_, curve)| Gain::of(curve, limits.window));
+        if !found.is_empty() || self.has(Role::Reward) || trained.any(|gain| gain.is_some(limits)) {
             return once(found);
         }
+        let of_validation = limits.of_validation();
         self.curves(Role::ValLoss).filter_map(|curve| find(curve, &of_validation)).collect()
     }
 

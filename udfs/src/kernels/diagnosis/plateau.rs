@@ -25,9 +25,9 @@ pub struct Gain {
 }
 
 impl Gain {
-    /// Over the newest rows of the curve; none of too few points, or where there is no scale.
-    pub fn of(loss: &Outline, limits: &Plateau) -> Option<Self> {
-        let points = loss.share(limits.window, limits.min_window_rows as usize);
+    /// Over the newest `share` of the curve; none of fewer than 6 points, or where there is no scale.
+    pub fn of(loss: &Outline, share: f64) -> Option<Self> {
+        let points = loss.share(share, 6);
         let window = loss.newest_points(points);
         let blocks = block_medians(window, (points / 6).clamp(6, 20));
         let line = Line::through(&blocks)?;
@@ -69,7 +69,7 @@ pub fn plateau(loss: &Outline, lr: Option<&Outline>, limits: &Plateau) -> Option
     if (loss.len() as f64) < limits.min_rows {
         return None;
     }
-    let gain = Gain::of(loss, limits).filter(|gain| gain.is_none(limits))?;
+    let gain = Gain::of(loss, limits.window).filter(|gain| gain.is_none(limits))?;
     let onset = onset(loss, &gain);
     let rested_before = |lr: &Outline| {
         let before = plateau(&before_decay(loss, lr, limits), None, limits)?;
