@@ -1,7 +1,7 @@
 //! A batch becomes Parquet files and one commit.
 
 use super::duplicates::Likeness;
-use super::judge::{self, Grounds, Missing, Portion};
+use super::judge::{self, Grounds, Missing, Portion, Terms};
 use super::load::{Active, Batch};
 use super::overlap::{self, Overlap, Overlaps};
 use super::points::Group;
@@ -220,15 +220,15 @@ impl Work<'_> {
         let mut portion = Portion::default();
         for index in 0..batch.runs.len() {
             let run = &mut batch.runs[index];
-            let plan = run.state.planned();
-            if !judge::is_due(&run.state, plan) {
+            let terms = Terms::of(&run.state);
+            if !judge::is_due(&run.state, &terms) {
                 continue;
             }
             if run.is_of(current) {
                 self.changes.watches.push((run.run_id.clone(), None));
                 continue;
             }
-            let grounds = Grounds::of(&run.state, plan, &mut batch.roles, self.flush.rules);
+            let grounds = Grounds::of(&run.state, terms, &mut batch.roles, self.flush.rules);
             portion.add(index, run, grounds);
             if portion.point_count >= self.flush.limits.reread_points {
                 self.judge_portion(batch, std::mem::take(&mut portion))?;

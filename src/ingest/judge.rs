@@ -8,21 +8,39 @@ use super::siblings::{self, Place};
 use super::state::RunState;
 use super::verdict::Verdict;
 use super::watch::{CurveWatch, Roles};
-use crate::records::roles::{Rules, memory_capacity};
+use crate::records::roles::{MemoryUnit, Rules};
 use crate::store::curves::{self, Point, Wanted};
 use crate::store::rows::RowSet;
 use crate::store::{FileRecord, Limits};
 use runq_udfs::kernels::diagnosis::{Facts, Judgement, Monitor, Role, Watch, phases};
+use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// A run that did not grow for so long is taken to be over: an hour.
 const YOUNG_MS: i64 = 60 * 60_000;
 
+/// What a verdict depends on beside points, roles and rules.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The length of the run by its own word, whether that can be or not.
+    plan: Option<i64>,
+    /// Memory of an accelerator.
+    memory_bytes: Option<u64>,
+    /// Where the run stands among its siblings.
+    place: Option<Place>,
+}
+
+impl Terms {
+    /// Those of a run as it is.
+    pub fn of(state: &RunState) -> Self {
+        Self { plan: state.planned(), memory_bytes: state.gpu_memory_bytes(), place: Place::of(state) }
+    }
+}
+
 /// What a run is judged by.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Grounds {
-    /// Its length by its own word, whether that can be or not.
-    plan: Option<i64>,
+    terms: Terms,
     /// What is known beside its curves.
     pub facts: Facts,
     /// Its metrics that mean something, the plainest of each role first.
@@ -31,27 +49,27 @@ pub struct Grounds {
 
 impl Grounds {
     /// Those of a run as it is.
-    pub fn of(state: &RunState, plan: Option<i64>, roles: &mut Roles, rules: &Rules) -> Self {
+    pub fn of(state: &RunState, terms: Terms, roles: &mut Roles, rules: &Rules) -> Self {
         let counting = state.keys.iter().filter(|(_, state)| !state.internal && state.last.is_some());
         let metrics = counting.filter_map(|(key, _)| Some((key.as_str(), roles.of(key, rules)?)));
-        let curves = rules.curves(metrics);
+        let mut curves = rules.curves(metrics);
+        let unit = MemoryUnit::keep_one(&mut curves);
         let last = |(_, key): &(Role, String)| state.keys.get(key)?.last.map(|(step, _)| step);
         let last = curves.iter().filter_map(last).max();
-        let memory = curves.iter().filter(|(role, _)| *role == Role::Memory);
         let facts = Facts {
             // A plan that is over was none, or is in another unit.
-            planned_steps: plan.filter(|planned| last.is_some_and(|last| last <= *planned)),
-            memory_capacity: memory_capacity(memory.map(|(_, key)| key.as_str())),
-            gpu_count: None,
+            planned_steps: terms.plan.filter(|planned| last.is_some_and(|last| last <= *planned)),
+            memory_capacity: unit.and_then(|unit| unit.capacity(terms.memory_bytes)),
+            gpu_count: state.gpu_count(),
             resumed_at: state.starts.values().copied().collect(),
         };
-        Self { plan, facts, curves }
+        Self { terms, facts, curves }
     }
 }
 
-/// Whether what was said of a run of such a length may no longer hold.
-pub fn is_due(state: &RunState, plan: Option<i64>) -> bool {
-    state.is_unjudged || state.judged_plan != plan || state.judged_place != Place::of(state)
+/// Whether what was said of a run may no longer hold.
+pub fn is_due(state: &RunState, terms: &Terms) -> bool {
+    state.is_unjudged || state.judged_by != *terms
 }
 
 /// Judges a run by what is under watch, which is all of it. What is new gets the next numbers. What its
@@ -82,7 +100,7 @@ pub fn judge(
     let transitions = phases(&judgement, &findings, &rules.limits);
     let verdict = Verdict::new(&judgement, &findings, &transitions);
     let state = &mut run.state;
-    let place = Place::of(state);
+    let place = grounds.terms.place.clone();
     let sketch = place.as_ref().and_then(|place| Some((place, siblings::Sketch::of_loss(&judgement)?)));
     let told = state.verdict.of_siblings().filter(|_| sketch.is_some());
     let verdict = verdict.with_siblings(told.cloned());
@@ -93,8 +111,7 @@ pub fn judge(
     let verdict = verdict.numbered(&state.verdict, next_seq);
     run.verdict_changed |= verdict != state.verdict;
     state.verdict = verdict;
-    state.judged_plan = grounds.plan;
-    state.judged_place = place;
+    state.judged_by = grounds.terms.clone();
     state.is_unjudged = false;
     Ok(())
 }

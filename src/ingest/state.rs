@@ -1,8 +1,8 @@
 //! What is kept of a run between refreshes: enough to continue it without reading it again.
 
+use super::judge::Terms;
 use super::overlap::Rewind;
 use super::settle::AxisHint;
-use super::siblings::Place;
 use super::verdict::Verdict;
 use crate::records::batch::{Cell, time_cell};
 use crate::records::{Axis, ConfigValue, Goal, RunFacts, TimeMs};
@@ -59,10 +59,8 @@ pub struct RunState {
     pub starts: BTreeMap<i32, i64>,
     /// The last word of the diagnosis.
     pub verdict: Verdict,
-    /// The plan it was made by.
-    pub judged_plan: Option<i64>,
-    /// Where the run stood among its siblings when it was made.
-    pub judged_place: Option<Place>,
+    /// What it depends on besides.
+    pub judged_by: Terms,
     /// Whether points that mean something to it changed since.
     pub is_unjudged: bool,
 }
@@ -297,9 +295,23 @@ impl RunState {
 
     /// Project, as in [`RunState::all_facts`].
     pub fn project(&self) -> &Option<String> {
-        let documents = self.document_facts.values().rev().map(|facts| &facts.project);
-        let mut told = std::iter::once(&self.facts.project).chain(documents);
+        let mut told = self.tellers().map(|facts| &facts.project);
         told.find(|project| project.is_some()).unwrap_or(&None)
+    }
+
+    /// Accelerators, as in [`RunState::all_facts`].
+    pub fn gpu_count(&self) -> Option<u32> {
+        self.tellers().find_map(|facts| facts.gpu_count)
+    }
+
+    /// Memory of each accelerator, as in [`RunState::all_facts`].
+    pub fn gpu_memory_bytes(&self) -> Option<u64> {
+        self.tellers().find_map(|facts| facts.gpu_memory_bytes)
+    }
+
+    /// Who tells facts: the first that tells one has the last word.
+    fn tellers(&self) -> impl Iterator<Item = &RunFacts> {
+        std::iter::once(&self.facts).chain(self.document_facts.values().rev())
     }
 
     /// All facts; the log has the last word. Documents each tell tags of their own (a file a tag).

@@ -65,6 +65,10 @@ pub struct RunFacts {
     pub git_dirty: Option<bool>,
     /// Remote of the code.
     pub git_remote: Option<String>,
+    /// Accelerators it runs on.
+    pub gpu_count: Option<u32>,
+    /// Memory of each of them, of the smallest where they differ.
+    pub gpu_memory_bytes: Option<u64>,
 }
 
 /// How a run ended, by the word of its log.
@@ -142,6 +146,8 @@ impl RunFacts {
             git_branch,
             git_dirty,
             git_remote,
+            gpu_count,
+            gpu_memory_bytes,
         );
     }
 }

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// Curves of one role that are looked at.
 pub const MAX_CURVES: usize = 8;
 
+/// 2^30 bytes.
+pub const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
+
 /// By what runs are judged, part of `runq.toml`: what metrics mean, and from where on something is wrong.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
@@ -47,13 +50,52 @@ impl Rules {
     }
 }
 
-/// The memory there is, by the names of the metrics of memory: where they are percentages, 100 of them.
-pub fn memory_capacity<'a>(mut keys: impl Iterator<Item = &'a str>) -> Option<f64> {
-    let is_share = |key: &str| {
+/// What a metric of memory counts, by its name; the best known first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemoryUnit {
+    /// Percent of what there is.
+    Share,
+    /// Bytes.
+    Bytes,
+    /// 2^30 bytes.
+    Gibibytes,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl MemoryUnit {
+    /// That of a metric of memory.
+    fn of(key: &str) -> Self {
         let key = key.to_ascii_lowercase();
-        key.ends_with("memoryallocated") || key.contains("percent") || key.contains("util")
-    };
-    keys.any(is_share).then_some(100.0)
+        // What Trackio logs of a device.
+        let is_of_device = key.starts_with("system/gpu/") && key.ends_with("/allocated_memory");
+        match () {
+            () if key.ends_with("memoryallocated") || key.contains("percent") || key.contains("util") => {
+                Self::Share
+            }
+            () if key.ends_with("bytes") => Self::Bytes,
+            () if is_of_device || key.ends_with("_gib") => Self::Gibibytes,
+            () => Self::Unknown,
+        }
+    }
+
+    /// Keeps the metrics of memory in one unit, the best known there is, and tells which.
+    pub fn keep_one(curves: &mut Vec<(Role, String)>) -> Option<Self> {
+        let unit_of = |(role, key): &(Role, String)| (*role == Role::Memory).then(|| Self::of(key));
+        let unit = curves.iter().filter_map(unit_of).min()?;
+        curves.retain(|curve| unit_of(curve).is_none_or(|other| other == unit));
+        Some(unit)
+    }
+
+    /// The memory there is, in this unit.
+    pub fn capacity(self, gpu_memory_bytes: Option<u64>) -> Option<f64> {
+        match self {
+            Self::Share => Some(100.0),
+            Self::Bytes => gpu_memory_bytes.map(|bytes| bytes as f64),
+            Self::Gibibytes => gpu_memory_bytes.map(|bytes| bytes as f64 / BYTES_PER_GIB),
+            Self::Unknown => None,
+        }
+    }
 }
 
 /// Words of losses that say nothing by themselves: parts of a policy's, of two rivals', weights.
@@ -260,6 +302,21 @@ mod tests {
                 assert_eq!(role_of(key), role, "{key}");
             }
         }
+    }
+
+    #[test]
+    fn memory_is_looked_at_in_one_unit() {
+        for (keys, kept, capacity) in [
+            (["system/gpu.0.memoryAllocated", "system/gpu.0.memoryAllocatedBytes"], 1, Some(100.0)),
+            (["system/gpu.0.memoryAllocatedBytes", "gpu_mem"], 1, Some(80.0 * BYTES_PER_GIB)),
+            (["system/gpu/0/allocated_memory", "system/gpu/1/allocated_memory"], 2, Some(80.0)),
+            (["gpu_mem", "max_memory"], 2, None),
+        ] {
+            let mut curves: Vec<(Role, String)> = keys.map(|key| (Role::Memory, key.to_owned())).into();
+            let unit = MemoryUnit::keep_one(&mut curves).unwrap();
+            assert_eq!((curves.len(), unit.capacity(Some(80 << 30))), (kept, capacity), "{keys:?}");
+        }
+        assert_eq!(MemoryUnit::keep_one(&mut vec![(Role::Loss, "loss".to_owned())]), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::parse::lines::each_line;
 use super::parse::words::{join, split};
 use super::parse::{axis, sqlite};
 use super::{InputKind, Log, LogFile, Origin, Resume, RunInput, RunLogs, Sink, Source, StartOver, Verdict};
+use crate::records::roles::BYTES_PER_GIB;
 use crate::records::{Alert, Axis, Level, Point, Problem, RunFacts, Text, TimeMs};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -338,6 +339,9 @@ impl Record {
                 let count = state.system_rows.entry(self.run.clone()).or_default();
                 let step = *count;
                 *count += 1;
+                if step == 0 {
+                    tell_gpus(json, sink);
+                }
                 tell_row(json, "system/", step, self.time, sink);
             }
             What::Alert { step, title, text, level } => sink.alert(Alert {
@@ -348,6 +352,26 @@ impl Record {
                 text: text.clone(),
             }),
         }
+    }
+}
+
+/// What there is of accelerators, by a row of system metrics: `gpu/<i>/total_memory`, in GiB.
+fn tell_gpus(json: &[u8], sink: &mut dyn Sink) {
+    let Some(row) = parse_whole(json) else { return };
+    let (mut gpu_count, mut gpu_memory_bytes) = (None, None);
+    flatten("", &row, &mut |key, value| {
+        let Some((index, what)) = key.strip_prefix("gpu/").and_then(|key| key.split_once('/')) else {
+            return;
+        };
+        let Ok(index) = index.parse::<u16>() else { return };
+        gpu_count = gpu_count.max(Some(u32::from(index) + 1));
+        let total = value.as_metric().filter(|total| what == "total_memory" && *total > 0.0);
+        if let Some(bytes) = total.map(|total| (total * BYTES_PER_GIB) as u64) {
+            gpu_memory_bytes = Some(gpu_memory_bytes.map_or(bytes, |other: u64| other.min(bytes)));
+        }
+    });
+    if gpu_count.is_some() {
+        sink.facts(RunFacts { gpu_count, gpu_memory_bytes, ..RunFacts::default() });
     }
 }
 

@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 /// Version of everything below the cache folder. Another version: the cache is rebuilt.
-pub const FORMAT_VERSION: u32 = 8;
+pub const FORMAT_VERSION: u32 = 9;
 
 /// Longest name of a project as a folder: file systems take 255 bytes.
 const MAX_FOLDER_BYTES: usize = 200;

@@ -3,7 +3,7 @@
 use super::Workspace;
 use crate::engine::canned::quoted;
 use crate::error::UserError;
-use crate::ingest::judge::Grounds;
+use crate::ingest::judge::{Grounds, Terms};
 use crate::ingest::state::RunState;
 use crate::ingest::verdict::Told;
 use crate::ingest::watch::Roles;
@@ -152,7 +152,7 @@ impl Workspace {
         let stored = self.catalog()?.run_state(run_id)?;
         let stored = stored.ok_or_else(|| UserError::failed(format!("run \"{run_id}\" not found")))?;
         let state: RunState = postcard::from_bytes(&stored)?;
-        let grounds = Grounds::of(&state, state.planned(), &mut Roles::default(), &rules);
+        let grounds = Grounds::of(&state, Terms::of(&state), &mut Roles::default(), &rules);
         let curves = self.curves(run_id, &grounds.curves).await?;
         let mut run = Run { facts: grounds.facts, curves };
         if !run.curves.iter().any(|curve| curve.role == Role::Throughput) {

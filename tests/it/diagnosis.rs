@@ -129,22 +129,34 @@ const SOURCES: [&str; 13] = [
     "wandb",
 ];
 
+/// What is found beyond facts: a row a finding.
+const FOUND: &str = "select coalesce(nullif(r.name, ''), r.path) as run, r.run_id,
+        a.kind || ' ' || cast(a.step as varchar) || ' ' || a.key as alarm
+    from alerts a join runs r on a.run_id = r.run_id
+    where a.origin = 'detected' and a.level <> 'info'
+    order by r.path, r.name, r.run_id, a.step, a.kind";
+
+fn found(source: &str) -> Vec<(String, String)> {
+    let project = Project::of(source);
+    project.refresh();
+    let rows = project.ask(FOUND);
+    let of_runs = rows.chunk_by(|left, right| left["run_id"] == right["run_id"]);
+    let told = |rows: &[serde_json::Value]| {
+        let alarms: Vec<&str> = rows.iter().filter_map(|row| row["alarm"].as_str()).collect();
+        (rows[0]["run"].as_str().unwrap_or_default().to_owned(), alarms.join(", "))
+    };
+    of_runs.map(told).collect()
+}
+
 #[test]
 fn broken_runs_of_every_source_and_no_others() {
-    let mut found = Vec::new();
-    for source in SOURCES {
-        let (project, workspace) = workspace(source);
-        for run in project.ask("select run_id, name, path from runs order by path, name, run_id") {
-            let case =
-                shared_runtime().block_on(workspace.diagnose(run["run_id"].as_str().unwrap())).unwrap();
-            let alarms: Vec<String> =
-                alarms(&case).into_iter().map(|(kind, _, step)| format!("{kind} {step}")).collect();
-            if !alarms.is_empty() {
-                let name = run["name"].as_str().filter(|name| !name.is_empty()).or(run["path"].as_str());
-                found.push((source, name.unwrap_or_default().to_owned(), alarms.join(", ")));
-            }
-        }
-    }
+    let found: Vec<(&str, String, String)> = std::thread::scope(|scope| {
+        let sources = SOURCES.map(|source| (source, scope.spawn(move || found(source))));
+        let of = |(source, found): (_, std::thread::ScopedJoinHandle<'_, Vec<(String, String)>>)| {
+            found.join().unwrap().into_iter().map(move |(run, alarms)| (source, run, alarms))
+        };
+        sources.into_iter().flat_map(of).collect()
+    });
     let expected = ALARMS.iter().map(|(source, run, alarms)| (*source, run.to_string(), alarms.to_string()));
     assert_eq!(found, expected.collect::<Vec<_>>(), "{found:#?}");
 }
@@ -168,6 +180,8 @@ fn the_commands_and_their_exit_codes() {
     let healthy = runq(&project, &["diagnose", "resume", "--format", "table", "--fail-on", "warn"]);
     assert_eq!(healthy.status.code(), Some(0), "{healthy:?}");
     assert!(stdout(&healthy).contains("resumed at step"), "{healthy:?}");
+    let silent = runq(&project, &["diagnose", "clean", "--format", "table", "--fail-on", "warn"]);
+    assert_eq!((silent.status.code(), stdout(&silent).lines().count()), (Some(0), 1), "{silent:?}");
     let phases = stdout(&runq(&project, &["phases", "diverge"]));
     assert!(
         phases.starts_with("step,phase_from,phase_to,reason\n") && phases.contains("DIVERGING"),
@@ -217,4 +231,46 @@ fn eta_and_forecast_of_a_run_that_goes_on() {
     let forecast = case.forecast("loss").unwrap();
     assert!((forecast.point / 2.095 - 1.0).abs() < 0.06, "{forecast:?}");
     assert_eq!(case.stop, None);
+}
+
+/// A log of Trackio in which one of two accelerators of 40 GiB fills up.
+fn leaking() -> Project {
+    let project = Project::empty();
+    std::fs::create_dir_all(project.root().join("trackio")).unwrap();
+    let connection = rusqlite::Connection::open(project.root().join("trackio/lm.db")).unwrap();
+    let schema = "
+        create table metrics (id integer primary key autoincrement, run_id text not null, timestamp text,
+            run_name text, step integer, metrics text);
+        create table system_metrics (id integer primary key autoincrement, run_id text not null,
+            timestamp text, run_name text, metrics text);
+        begin;";
+    connection.execute_batch(schema).unwrap();
+    for step in 0..300_u32 {
+        let used = 20.0 + 0.06 * f64::from(step.saturating_sub(40)) + 0.01 * f64::from(7 * step % 5);
+        let metrics = format!(
+            r#"{{"gpu/0/allocated_memory": 11.5, "gpu/1/allocated_memory": {used}, "gpu/1/total_memory": 40}}"#
+        );
+        let sql =
+            "insert into system_metrics (run_id, timestamp, run_name, metrics) values ('a', ?1, 'a', ?2)";
+        let time = format!("2026-11-20T17:{:02}:{:02}+00:00", step / 60, step % 60);
+        connection.execute(sql, rusqlite::params![time, metrics.as_bytes()]).unwrap();
+    }
+    let row = "insert into metrics (run_id, timestamp, run_name, step, metrics) values ('a', '2026-11-20T17:00:00+00:00', 'a', 0, '{\"loss\": 1}'); commit;";
+    connection.execute_batch(row).unwrap();
+    drop(connection);
+    project.refresh();
+    project
+}
+
+#[test]
+fn memory_is_held_against_what_there_is() {
+    let project = leaking();
+    let case = case(&project.open(), "a");
+    assert_eq!((case.run.facts.gpu_count, case.run.facts.memory_capacity), (Some(2), Some(40.0)));
+    let stored =
+        project.column("select kind from alerts where origin = 'detected' and level <> 'info' order by kind");
+    let mut told: Vec<String> = alarms(&case).into_iter().map(|alarm| alarm.0.to_string()).collect();
+    told.sort();
+    assert_eq!(stored, told);
+    assert!(told.contains(&"memory_leak".to_owned()) && told.contains(&"oom_risk".to_owned()), "{told:?}");
 }

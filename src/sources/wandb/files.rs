@@ -126,8 +126,23 @@ fn metadata(document: &Json<'_>, segment: i32, sink: &mut dyn Sink) {
         args,
         git_commit: git("commit"),
         git_remote: git("remote"),
+        gpu_count: whole(document.get("gpu_count")).and_then(|count| u32::try_from(count).ok()),
+        gpu_memory_bytes: gpu_memory_bytes(document),
         ..RunFacts::default()
     });
+}
+
+/// A whole number above 0, which newer files write as text where it may be large.
+fn whole(number: Option<&Json<'_>>) -> Option<u64> {
+    let number = number?;
+    let text = number.as_str().map_or_else(|| number.to_text(), str::to_owned);
+    text.parse().ok().filter(|number| *number > 0)
+}
+
+/// Memory of the smallest accelerator.
+fn gpu_memory_bytes(document: &Json<'_>) -> Option<u64> {
+    let Some(Json::Array(gpus)) = document.get("gpu_nvidia") else { return None };
+    gpus.iter().filter_map(|gpu| whole(gpu.get("memory_total"))).min()
 }
 
 /// Milliseconds from an ISO time; without a zone it is UTC.

@@ -246,4 +246,15 @@ pub(super) struct Environment {
     pub host: String,
     #[prost(string, tag = "13")]
     pub username: String,
+    #[prost(uint32, tag = "19")]
+    pub gpu_count: u32,
+    #[prost(message, repeated, tag = "24")]
+    pub gpu_nvidia: Vec<GpuNvidia>,
+}
+
+/// An accelerator.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct GpuNvidia {
+    #[prost(uint64, tag = "2")]
+    pub memory_total: u64,
 }

@@ -457,6 +457,13 @@ impl<'s> Reader<'s> {
             args: quoted(environment.args.iter().map(String::as_str)),
             git_commit: filled(&git.commit),
             git_remote: filled(&git.remote_url),
+            gpu_count: Some(environment.gpu_count).filter(|count| *count > 0),
+            gpu_memory_bytes: environment
+                .gpu_nvidia
+                .iter()
+                .map(|gpu| gpu.memory_total)
+                .filter(|bytes| *bytes > 0)
+                .min(),
             ..RunFacts::default()
         });
     }

@@ -489,7 +489,13 @@ fn environment_comes_in_parts() {
             username: "demo".into(),
             ..Default::default()
         }),
+        part(proto::Environment { gpu_count: 2, ..Default::default() }),
+        part(proto::Environment {
+            gpu_nvidia: vec![proto::GpuNvidia { memory_total: 80 << 30 }; 2],
+            ..Default::default()
+        }),
     ]);
+    assert_eq!((sink.facts.gpu_count, sink.facts.gpu_memory_bytes), (Some(2), Some(80 << 30)));
     assert_eq!(sink.facts.program.as_deref(), Some("train.py"));
     assert_eq!(sink.facts.args.as_deref(), Some("--name 'two words'"));
     assert_eq!(sink.facts.user_name.as_deref(), Some("demo"));
@@ -568,11 +574,12 @@ fn old_runs_are_read_from_their_files() {
     assert_eq!(sink.finals.keys().collect::<Vec<_>>(), ["loss", "v.min"]);
     assert_eq!(sink.facts.duration_s, Some(12.0));
 
-    let metadata = r#"{"startedAt": "2020-01-02T03:04:05.678", "args": ["--a", "b c"], "program": "t.py", "host": "h", "username": "u", "git": {"remote": "r", "commit": "c"}}"#;
+    let metadata = r#"{"startedAt": "2020-01-02T03:04:05.678", "args": ["--a", "b c"], "program": "t.py", "host": "h", "username": "u", "git": {"remote": "r", "commit": "c"}, "gpu_count": 2, "gpu_nvidia": [{"memory_total": "42949672960"}, {"memory_total": 85899345920}]}"#;
     let sink = read("wandb-metadata.json", metadata);
     assert_eq!(sink.facts.created_at, Some(1_577_934_245_678));
     assert_eq!(sink.facts.args.as_deref(), Some("--a 'b c'"));
     assert_eq!(sink.facts.git_commit.as_deref(), Some("c"));
+    assert_eq!((sink.facts.gpu_count, sink.facts.gpu_memory_bytes), (Some(2), Some(40 << 30)));
 
     let rows = "{\"_step\": 0, \"_timestamp\": 1577934245.5, \"loss\": 2, \"d\": {\"e\": NaN}}\n{\"_step\": 5, \"loss\": 1}\n{\"_st";
     let sink = read("wandb-history.jsonl", rows);

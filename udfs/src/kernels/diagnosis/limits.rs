@@ -93,6 +93,8 @@ limits! {
         min_validation_points = 8.0,
         /// Share of the rows that is looked at, the newest.
         window = 0.30,
+        /// Share of a validation metric's points in which a gain tells that a training loss only seems to rest.
+        validation_window = 0.40,
         /// Gain over the window, as a share of the level, that is too little.
         gain = 0.0095,
         /// The same with its standard error.

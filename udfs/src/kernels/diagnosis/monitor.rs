@@ -6,7 +6,7 @@ use super::limits::{Limits, Plateau};
 use super::memory::leak;
 use super::outline::Outline;
 use super::overfitting::overfitting;
-use super::plateau::plateau;
+use super::plateau::{Gain, plateau};
 use super::run::{Facts, Role, Run};
 use super::watch::Watch;
 use super::{gradient, policy};
@@ -222,14 +222,26 @@ impl<'a> Judgement<'a> {
         let of_loss = |validation: &Outline| overfitting(validation, &training, &self.limits.overfitting);
         let of_score = |validation: &Outline| of_loss(&validation.negated()).map(Episode::negated);
         let losses = self.curves(Role::ValLoss);
-        let found: Vec<Finding> = losses
+        let mut found: Vec<Finding> = losses
             .filter_map(|(place, curve)| self.lasting(Kind::Overfitting, place, curve, of_loss))
             .collect();
+        self.keep_distinct(&mut found);
         if !found.is_empty() {
             return found;
         }
         let scores = self.curves(Role::ValScore);
         scores.filter_map(|(place, curve)| self.lasting(Kind::Overfitting, place, curve, of_score)).collect()
+    }
+
+    /// One finding of a curve that is logged twice, as by epoch and by batch.
+    fn keep_distinct(&self, found: &mut Vec<Finding>) {
+        let mut seen: Vec<&[f64]> = Vec::with_capacity(found.len());
+        found.retain(|finding| {
+            let values = self.outlines[finding.curve].values.as_slice();
+            let is_new = !seen.contains(&values);
+            seen.push(values);
+            is_new
+        });
     }
 
     fn plateaus(&self, divergences: &[Finding]) -> Vec<Finding> {
@@ -239,14 +251,23 @@ impl<'a> Judgement<'a> {
         let find = |(place, curve): (usize, &Outline), limits: &Plateau| {
             self.lasting(Kind::Plateau, place, curve, |curve| plateau(curve, self.lr(), limits))
         };
+        let limits = &self.limits.plateau;
+        // What validation is known to gain is worth the compute, even where the noise of training hides it.
+        let gained = |(_, curve): (usize, &Outline)| Gain::of(curve, limits.validation_window);
+        if self.curves(Role::ValLoss).filter_map(gained).any(|gain| gain.is_sure(limits)) {
+            return Vec::new();
+        }
         // A part of the loss that never moved, such as a penalty, rests by nature.
         let moves = |(at, (_, curve)): &(usize, (usize, &Outline))| *at == 0 || curve.has_moved();
-        let losses = self.losses().into_iter().enumerate().filter(moves);
-        let found: Vec<Finding> = losses.filter_map(|(_, curve)| find(curve, &self.limits.plateau)).collect();
-        if !found.is_empty() || self.has(Role::Reward) {
+        let losses = self.losses();
+        let moving = losses.iter().copied().enumerate().filter(moves);
+        let found: Vec<Finding> = moving.filter_map(|(_, curve)| find(curve, limits)).collect();
+        // Where training seems to gain, validation that rests says too little.
+        let mut trained = losses.into_iter().filter_map(|(_, curve)| Gain::of(curve, limits.window));
+        if !found.is_empty() || self.has(Role::Reward) || trained.any(|gain| gain.is_some(limits)) {
             return once(found);
         }
-        let of_validation = self.limits.plateau.of_validation();
+        let of_validation = limits.of_validation();
         self.curves(Role::ValLoss).filter_map(|curve| find(curve, &of_validation)).collect()
     }
 

@@ -45,6 +45,16 @@ impl Gain {
         (scale > 0.0 && window.len() == points).then_some(gain)
     }
 
+    /// Whether it is worth the compute, as far as can be told.
+    pub fn is_some(&self, limits: &Plateau) -> bool {
+        self.gain > limits.gain
+    }
+
+    /// Whether it is worth the compute, and known to be.
+    pub fn is_sure(&self, limits: &Plateau) -> bool {
+        self.gain - self.standard_error > limits.gain
+    }
+
     /// Whether it is small, and known to be small.
     pub fn is_none(&self, limits: &Plateau) -> bool {
         (-limits.loss..=limits.gain).contains(&self.gain)
@@ -92,9 +102,11 @@ fn onset(loss: &Outline, gain: &Gain) -> usize {
     let smooth = trailing_medians(&loss.values, width);
     let (least, noise) = (0.012 * loss.scale(gain.level), 2.5 * loss.noise());
     let clear = gain.level + least.max(noise / (width as f64).sqrt());
-    // Before it is full, the median is moved by a single row.
+    // Before it is full, the median is moved by a single row; and one among many medians is high by chance.
     let full = width.min(points) - 1;
-    let down = smooth[full..].iter().rposition(|&value| value > clear).map_or(0, |last| full + last + 1);
+    let is_up = |medians: &[f64]| medians.iter().all(|&median| median > clear);
+    let lasting = width.div_ceil(2);
+    let down = smooth[full..].windows(lasting).rposition(is_up).map_or(0, |first| full + first + lasting);
     // The median of the newest `width` rows is down only after the rows are.
     let is_down = |value: &&f64| **value <= gain.level + least.max(noise);
     let onset = down - loss.values[..down].iter().rev().take(width).take_while(is_down).count();
