@@ -98,8 +98,7 @@ impl Pass<'_> {
         let ids = Ids::new(self.refresh.catalog, self.found)?;
         // Those are read anew by the next refresh.
         let renamed = ids.renamed();
-        let is_meant =
-            |(key, id): &(&RunKey, &String)| compared.contains_key(*id) && !renamed.contains(*key);
+        let is_meant = |(key, id): &(&RunKey, &String)| compared.contains_key(*id) && !renamed.contains(*key);
         let meant = ids.known.iter().filter(is_meant);
         let logs: BTreeSet<(&str, &str)> = meant.map(|(key, _)| (&*key.source, &*key.identity)).collect();
         let found = self.found.iter().filter(|run| logs.contains(&(run.source, &*run.logs.identity)));

@@ -67,8 +67,9 @@ struct Field {
 impl Field {
     fn at(step: i64, siblings: &[Sibling<'_>], limits: &BehindSiblings) -> Option<Self> {
         let came_so_far = siblings.iter().filter(|other| other.came_to(step));
-        let others: Vec<(f64, f64)> =
-            came_so_far.filter_map(|other| Some((level_at(other.curve, step, limits)?, other.floor))).collect();
+        let others: Vec<(f64, f64)> = came_so_far
+            .filter_map(|other| Some((level_at(other.curve, step, limits)?, other.floor)))
+            .collect();
         if (others.len() as f64) < limits.min_siblings {
             return None;
         }
