@@ -24,7 +24,7 @@ const NEAR: usize = 16;
 const REACH: usize = 2 * NEAR;
 
 /// Runs of a circle in memory at a time.
-const MAX_STRETCH: usize = 1_024;
+const MAX_STRETCH: usize = 256;
 
 /// Points of a metric that others are compared with.
 const SKETCH_POINTS: usize = 64;
@@ -244,5 +244,109 @@ impl Stretch {
         let after = &self.outlines[place + 1..(place + 1 + NEAR).min(self.outlines.len())];
         let others: Vec<&Outline> = before.iter().chain(after).collect();
         self.sketches[place].judge(&self.outlines[place], &others, limits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::store::{Changes, SqliteCatalog};
+    use proptest::prelude::*;
+    use proptest::sample::select;
+    use proptest::test_runner::Config;
+
+    /// Runs by number: circle, start, level, rows.
+    type Runs = BTreeMap<usize, (usize, i64, f64, i64)>;
+
+    fn record(run: usize, (circle, created_ms, level, rows): (usize, i64, f64, i64)) -> SiblingRecord {
+        let steps: Vec<i64> = (0..rows).collect();
+        let values = steps.iter().map(|step| level + 1.0 / (1.0 + *step as f64)).collect();
+        let sketch = Sketch { key: "loss".into(), steps, values, times_s: Vec::new(), rows: rows as u64 };
+        let place = Place { project: Some(circle.to_string()), group: None, created_ms };
+        sketch.record(&place, "test", &format!("r{run}"), None).unwrap()
+    }
+
+    /// What its siblings say of each run, found out from all of them.
+    fn expected(runs: &Runs) -> BTreeMap<String, Option<Vec<u8>>> {
+        let mut circles: BTreeMap<&str, Vec<&SiblingRecord>> = BTreeMap::new();
+        let records: Vec<SiblingRecord> = runs.iter().map(|(run, what)| record(*run, *what)).collect();
+        records.iter().for_each(|record| circles.entry(&record.position.circle).or_default().push(record));
+        let mut told = BTreeMap::new();
+        for circle in circles.values_mut() {
+            circle.sort_by_key(|record| record.position.clone());
+            let sketch = |record: &&SiblingRecord| postcard::from_bytes::<Sketch>(&record.sketch).unwrap();
+            let outlines: Vec<Outline> = circle.iter().map(|record| sketch(record).outline()).collect();
+            for (place, record) in circle.iter().enumerate() {
+                let near = (0..circle.len()).filter(|other| *other != place && other.abs_diff(place) <= NEAR);
+                let others: Vec<&Outline> = near.map(|other| &outlines[other]).collect();
+                let judged = sketch(record).judge(&outlines[place], &others, &BehindSiblings::default());
+                told.insert(record.position.run_id.clone(), bytes_of(judged.as_ref()).unwrap());
+            }
+        }
+        told
+    }
+
+    /// Brings a catalog from some runs to others.
+    fn commit(catalog: &SqliteCatalog, before: &Runs, after: &Runs) {
+        let mut changes = Changes::default();
+        let gone = before.keys().filter(|run| !after.contains_key(run));
+        changes.gone_runs = gone.map(|run| format!("r{run}")).collect();
+        for (run, what) in after.iter().filter(|(run, what)| before.get(run) != Some(what)) {
+            changes.siblings.push((format!("r{run}"), Some(record(*run, *what))));
+        }
+        catalog.commit(&changes).unwrap();
+    }
+
+    fn told(catalog: &SqliteCatalog) -> BTreeMap<String, Option<Vec<u8>>> {
+        let circles: BTreeSet<String> =
+            catalog.positions().unwrap().into_iter().map(|position| position.circle).collect();
+        let first = |circle| Position { circle, created_ms: i64::MIN, run_id: String::new() };
+        let records = circles.into_iter().flat_map(|circle| catalog.near(&first(circle), 0, 10_000).unwrap());
+        records.map(|record| (record.position.run_id, record.told)).collect()
+    }
+
+    fn compare_owed(catalog: &SqliteCatalog) {
+        let owed = catalog.owed().unwrap();
+        let compared = owed.last().map(|(number, _)| *number);
+        let changed = compare(catalog, &BehindSiblings::default(), &positions_of(owed)).unwrap();
+        let siblings = changed.into_iter().map(|(run_id, compared)| (run_id, Some(compared.record)));
+        let siblings = siblings.collect();
+        catalog.commit(&Changes { siblings, compared, ..Changes::default() }).unwrap();
+        assert_eq!(catalog.owed().unwrap(), [], "what is told of a run changes nothing for others");
+    }
+
+    fn run() -> impl Strategy<Value = (usize, i64, f64, i64)> {
+        (0..2_usize, 0..40_i64, select(vec![1.0, 1.01, 1.02, 1.3, 2.0]), 18..30_i64)
+    }
+
+    proptest! {
+        #![proptest_config(Config { cases: 12, failure_persistence: None, ..Config::default() })]
+
+        #[test]
+        fn only_runs_near_a_change_need_be_compared(
+            first in prop::collection::btree_map(0..400_usize, run(), 1..360),
+            rounds in prop::collection::vec(
+                prop::collection::vec((0..400_usize, prop::option::weighted(0.6, run())), 1..8), 1..6),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let (catalog, _) = SqliteCatalog::open(folder.path()).unwrap();
+            commit(&catalog, &Runs::new(), &first);
+            compare_owed(&catalog);
+            assert_eq!(told(&catalog), expected(&first));
+            let mut runs = first;
+            for round in rounds {
+                let before = runs.clone();
+                for (run, what) in round {
+                    match what {
+                        Some(what) => drop(runs.insert(run, what)),
+                        None => drop(runs.remove(&run)),
+                    }
+                }
+                commit(&catalog, &before, &runs);
+                compare_owed(&catalog);
+                assert_eq!(told(&catalog), expected(&runs));
+            }
+        }
     }
 }

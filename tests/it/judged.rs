@@ -104,7 +104,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 }
 
 /// What is said of the same log read at once, with the limits in use.
-fn at_once(grown: &Project) -> String {
+pub fn at_once(grown: &Project) -> String {
     let mut fresh = Project::in_memory().with_limits(Limits::default());
     fresh.now_ms = grown.now_ms;
     copy(grown.root(), fresh.root());

@@ -27,6 +27,7 @@ mod printed;
 mod readme;
 mod repl;
 mod scripts;
+mod siblings;
 mod tidy;
 mod trackers;
 mod unsafe_sql;
