@@ -222,11 +222,14 @@ fn plot(curves: &[Drawn], is_log: bool) -> Result<Plot> {
 
 /// The points as rows.
 fn points(session: &Session, curves: &[Drawn]) -> Result<()> {
-    let rows = || curves.iter().flat_map(|curve| curve.points.iter().map(move |point| (curve, point)));
-    let runs: ArrayRef = Arc::new(StringArray::from_iter_values(rows().map(|(curve, _)| &curve.run_id)));
-    let keys: ArrayRef = Arc::new(StringArray::from_iter_values(rows().map(|(curve, _)| &curve.key)));
-    let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(rows().map(|(_, point)| point.0)));
-    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(rows().map(|(_, point)| point.1)));
+    let rows: Vec<(&Drawn, &(i64, f64))> =
+        curves.iter().flat_map(|curve| curve.points.iter().map(move |point| (curve, point))).collect();
+    let texts = |of: fn(&Drawn) -> &String| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|(curve, _)| of(curve))))
+    };
+    let (runs, keys) = (texts(|curve| &curve.run_id), texts(|curve| &curve.key));
+    let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, point)| point.0)));
+    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.iter().map(|(_, point)| point.1)));
     let batch =
         RecordBatch::try_from_iter([("run_id", runs), ("key", keys), ("step", steps), ("value", values)])?;
     let mut sink = Sink::open(session)?;
