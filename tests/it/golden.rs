@@ -79,6 +79,10 @@ fn cases() -> Vec<(&'static str, Values)> {
         ("stability", values(&[run("pubnan001")])),
         ("at", values(&[run("pubnan001"), ("step", number(180))])),
         ("console", values(&[run("pubcrash1"), ("tail", number(4))])),
+        ("phases", values(&[run("pubnan001")])),
+        ("findings", values(&[run("pubnan001")])),
+        ("alerts", values(&[("limit", number(4))])),
+        ("anomalies", values(&[])),
         ("keys", values(&[("pattern", text("LOSS"))])),
         ("best", values(&[("metric", text("val_loss")), ("limit", number(3))])),
     ]
