@@ -1,5 +1,7 @@
 //! The newest values of a curve, put in order only when that is asked for.
 
+use super::robust::{median_in_place, median_of_sorted};
+use super::rolling::Kept;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -23,13 +25,6 @@ pub struct Recent {
     /// Values that came since it was in order, each with the one it took the place of.
     pending: Vec<(Option<f64>, f64)>,
     is_sorted: bool,
-}
-
-/// A window as it is kept between two sittings.
-#[derive(Serialize, Deserialize)]
-struct Kept {
-    width: usize,
-    newest: VecDeque<f64>,
 }
 
 impl From<Recent> for Kept {
@@ -124,19 +119,14 @@ impl Recent {
     /// Median; NaN when it is empty.
     pub fn median(&mut self) -> f64 {
         self.put_in_order();
-        let middle = self.len() / 2;
-        match (self.sorted.get(middle.wrapping_sub(1)), self.sorted.get(middle)) {
-            (Some(lower), Some(upper)) if self.len().is_multiple_of(2) => lower + (upper - lower) / 2.0,
-            (_, Some(&upper)) => upper,
-            (_, None) => f64::NAN,
-        }
+        median_of_sorted(&self.sorted)
     }
 
     /// Median distance from the median; NaN when it is empty.
     pub fn median_distance(&mut self) -> f64 {
         let median = self.median();
         let mut distances: Vec<f64> = self.sorted.iter().map(|value| (value - median).abs()).collect();
-        super::robust::median_in_place(&mut distances)
+        median_in_place(&mut distances)
     }
 
     fn put_in_order_if_lost(&mut self) {

@@ -41,8 +41,14 @@ pub(crate) fn median_of_few(values: &[f64]) -> f64 {
         }
         count += 1;
     }
-    match (sorted[..count].get((count / 2).wrapping_sub(1)), sorted[..count].get(count / 2)) {
-        (Some(lower), Some(upper)) if count.is_multiple_of(2) => lower + (upper - lower) / 2.0,
+    median_of_sorted(&sorted[..count])
+}
+
+/// Median of numbers in ascending order; NaN of none.
+pub(crate) fn median_of_sorted(sorted: &[f64]) -> f64 {
+    let middle = sorted.len() / 2;
+    match (sorted.get(middle.wrapping_sub(1)), sorted.get(middle)) {
+        (Some(lower), Some(upper)) if sorted.len().is_multiple_of(2) => lower + (upper - lower) / 2.0,
         (_, Some(&upper)) => upper,
         (_, None) => f64::NAN,
     }

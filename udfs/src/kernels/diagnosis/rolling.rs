@@ -1,5 +1,6 @@
 //! The newest values of a curve, in order of size.
 
+use super::robust::median_of_sorted;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -20,9 +21,9 @@ pub struct Rolling {
 
 /// A window as it is kept between two sittings.
 #[derive(Serialize, Deserialize)]
-struct Kept {
-    width: usize,
-    newest: VecDeque<f64>,
+pub(super) struct Kept {
+    pub(super) width: usize,
+    pub(super) newest: VecDeque<f64>,
 }
 
 impl From<Rolling> for Kept {
@@ -95,12 +96,7 @@ impl Rolling {
 
     /// Median; NaN when it is empty.
     pub fn median(&self) -> f64 {
-        let middle = self.len() / 2;
-        match (self.sorted.get(middle.wrapping_sub(1)), self.sorted.get(middle)) {
-            (Some(lower), Some(upper)) if self.len().is_multiple_of(2) => lower + (upper - lower) / 2.0,
-            (_, Some(&upper)) => upper,
-            (_, None) => f64::NAN,
-        }
+        median_of_sorted(&self.sorted)
     }
 
     /// Median distance from the median; NaN when it is empty.
