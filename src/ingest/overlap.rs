@@ -3,11 +3,10 @@
 use super::state::KeyState;
 use crate::records::columns::{Columns, NO_TIME, PointRow};
 use crate::records::schema::Table;
-use crate::store::merge::{Merge, SortedFile, column, rows_where, texts};
+use crate::store::merge::{Merge, SortedFile, column, rows_where, texts, times};
 use crate::store::rows::RowSet;
 use crate::store::{FileRecord, Limits};
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMillisecondType};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -98,15 +97,13 @@ pub fn resolve(
         ) else {
             anyhow::bail!("a metrics file lacks a column");
         };
-        let times =
-            batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMillisecondType>());
-        let time = |row: usize| times.filter(|times| times.is_valid(row)).map_or(NO_TIME, |t| t.value(row));
+        let times = times(&batch);
         let names = texts(&batch, "key");
         for (i, place) in places.iter().enumerate() {
             let row = PointRow {
                 step: steps[i],
                 value: values[i],
-                time: time(i),
+                time: times.get(i).copied().unwrap_or(NO_TIME),
                 seq: seqs[i],
                 segment: segments[i],
             };

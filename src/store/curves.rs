@@ -2,12 +2,12 @@
 //! hold them.
 
 use super::FileRecord;
-use super::merge::{column, texts};
+use super::merge::{column, texts, times};
 use super::rows::RowSet;
 use super::sums::{CheckedFile, blame};
 use crate::records::columns::NO_TIME;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{Float64Type, Int64Type, TimestampMillisecondType};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Float64Type, Int64Type};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
@@ -70,8 +70,7 @@ fn hand_out(batch: &RecordBatch, wanted: &Wanted, take: &mut dyn FnMut(usize, Po
     else {
         anyhow::bail!("a metrics file lacks a column");
     };
-    let times = batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMillisecondType>());
-    let (keys, runs) = (texts(batch, "key"), texts(batch, "run_id"));
+    let (times, keys, runs) = (times(batch), texts(batch, "key"), texts(batch, "run_id"));
     let (mut pair, mut slot) = (("", ""), None);
     for row in 0..batch.num_rows() {
         let name = (keys[row], runs[row]);
@@ -79,8 +78,7 @@ fn hand_out(batch: &RecordBatch, wanted: &Wanted, take: &mut dyn FnMut(usize, Po
             (pair, slot) = (name, wanted.get(name.0).and_then(|runs| runs.get(name.1)).copied());
         }
         let Some(slot) = slot else { continue };
-        let time = times.filter(|times| times.is_valid(row)).map_or(NO_TIME, |times| times.value(row));
-        take(slot, (steps[row], time, values[row]));
+        take(slot, (steps[row], times.get(row).copied().unwrap_or(NO_TIME), values[row]));
     }
     Ok(())
 }

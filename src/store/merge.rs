@@ -3,10 +3,11 @@
 use super::FileRecord;
 use super::rows::RowSet;
 use super::sums::{CheckedFile, Sums, blame};
+use crate::records::columns::NO_TIME;
 use anyhow::Context;
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{ArrowPrimitiveType, SchemaRef};
+use arrow::datatypes::{ArrowPrimitiveType, SchemaRef, TimestampMillisecondType};
 use arrow::row::{RowConverter, Rows, SortField};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -276,6 +277,12 @@ pub fn column<'a, T: ArrowPrimitiveType>(batch: &'a RecordBatch, name: &str) -> 
 pub fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Vec<&'a str> {
     let column = batch.column_by_name(name).and_then(|c| c.as_string_opt::<i32>());
     column.map(|texts| texts.iter().map(Option::unwrap_or_default).collect()).unwrap_or_default()
+}
+
+/// Times of a batch of points, [`NO_TIME`] where none was logged.
+pub fn times(batch: &RecordBatch) -> Vec<i64> {
+    let column = batch.column_by_name("time").and_then(|c| c.as_primitive_opt::<TimestampMillisecondType>());
+    column.map(|times| times.iter().map(|time| time.unwrap_or(NO_TIME)).collect()).unwrap_or_default()
 }
 
 /// Numbers of the rows of a file whose run and key (empty where the table has none) are wanted.
