@@ -102,7 +102,7 @@ impl Pass<'_> {
         let meant = ids.known.iter().filter(is_meant);
         let logs: BTreeSet<(&str, &str)> = meant.map(|(key, _)| (&*key.source, &*key.identity)).collect();
         let found = self.found.iter().filter(|run| logs.contains(&(run.source, &*run.logs.identity)));
-        let jobs = found.map(|run| Job { run: run.clone(), reset: false, inputs: Vec::new() }).collect();
+        let jobs = found.map(Job::idle).collect();
         let plan = Plan { jobs, gone: Vec::new() };
         let (hints, torn) = (Hints::new(), BTreeSet::new());
         let shared = Shared::new(self, &look.known, &ids, (&hints, &torn), Idle::Tell(compared))?;

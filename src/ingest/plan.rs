@@ -37,6 +37,13 @@ pub struct Job {
     pub inputs: Vec<(RunInput, Option<InputRecord>)>,
 }
 
+impl Job {
+    /// Nothing is read of the log; something is done with its runs.
+    pub fn idle(run: &FoundRun) -> Self {
+        Self { run: run.clone(), reset: false, inputs: Vec::new() }
+    }
+}
+
 /// All that is to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -52,7 +59,7 @@ impl Plan {
         let log = |run: &FoundRun| (run.source, run.logs.identity.clone());
         let busy: BTreeSet<_> = self.jobs.iter().map(|job| log(&job.run)).collect();
         let idle = found.iter().filter(|run| !busy.contains(&log(run)));
-        self.jobs.extend(idle.map(|run| Job { run: run.clone(), reset: false, inputs: Vec::new() }));
+        self.jobs.extend(idle.map(Job::idle));
     }
 }
 
