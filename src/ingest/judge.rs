@@ -7,7 +7,7 @@ use super::settle::rewinds_of;
 use super::siblings::{self, Place};
 use super::state::RunState;
 use super::verdict::Verdict;
-use super::watch::{CurveWatch, Roles};
+use super::watch::Roles;
 use crate::records::roles::{MemoryUnit, Rules};
 use crate::store::curves::{self, Point, Wanted};
 use crate::store::rows::RowSet;
@@ -125,8 +125,6 @@ pub struct Missing {
     pub key: String,
     /// What it means.
     pub role: Role,
-    /// The length it is judged by.
-    pub planned_steps: Option<i64>,
 }
 
 /// Files of points, the rows of each that do not count, and whether it is part of the commit at hand.
@@ -161,7 +159,7 @@ pub fn read(
         }
         let run = &mut runs[curve.run];
         let resumed_at: Vec<i64> = run.state.starts.values().copied().collect();
-        let mut watch = CurveWatch::new(curve.role, &curve.key, curve.planned_steps, &rules.limits, true);
+        let mut watch = run.watch.curve(curve.role, &curve.key, &rules.limits);
         points.into_iter().for_each(|point| watch.push(point, &resumed_at));
         run.watch.put(curve.key.clone(), watch);
     }
@@ -182,10 +180,9 @@ pub struct Portion {
 impl Portion {
     /// Adds a run.
     pub fn add(&mut self, index: usize, run: &mut Active, grounds: Grounds) {
-        let planned_steps = grounds.facts.planned_steps;
-        for (role, key) in run.watch.lacks(&run.state, planned_steps, &grounds.curves) {
+        for (role, key) in run.watch.lacks(&run.state, grounds.facts.planned_steps, &grounds.curves) {
             self.point_count += run.state.keys.get(&key).map_or(0, |state| state.stored) as u64;
-            self.missing.push(Missing { run: index, key, role, planned_steps });
+            self.missing.push(Missing { run: index, key, role });
         }
         self.runs.push((index, grounds));
     }

@@ -86,6 +86,9 @@ impl CurveWatch {
 pub struct RunWatch {
     /// The length it is judged by.
     planned_steps: Option<i64>,
+    /// Whether that was decided in this sitting.
+    #[serde(skip)]
+    has_plan: bool,
     /// Where it was resumed, as far as its paces know.
     starts: BTreeMap<i32, i64>,
     /// Whether a metric tells its throughput.
@@ -94,11 +97,6 @@ pub struct RunWatch {
 }
 
 impl RunWatch {
-    /// Whether no metric is under watch.
-    pub fn is_empty(&self) -> bool {
-        self.curves.is_empty()
-    }
-
     /// Rows looked at.
     pub fn rows(&self) -> u64 {
         self.curves.values().map(CurveWatch::rows).sum()
@@ -121,9 +119,11 @@ impl RunWatch {
             self.curves.clear();
             self.planned_steps = planned_steps;
         }
+        self.has_plan = true;
         self.heed(&state.starts);
         let count = |key: &str| state.keys.get(key).map_or(0, |state| state.all().count) as u64;
-        let is_timed = !wanted.iter().any(|(role, _)| *role == Role::Throughput);
+        self.has_throughput = wanted.iter().any(|(role, _)| *role == Role::Throughput);
+        let is_timed = !self.has_throughput;
         let is_whole = |curve: &CurveWatch, role: Role, key: &str| {
             let has_pace = curve.pace.is_some() || !is_timed || !Pace::is_told_by(role);
             curve.watch.role == role && curve.rows() == count(key) && has_pace
@@ -146,8 +146,16 @@ impl RunWatch {
         self.starts.clone_from(starts);
     }
 
+    /// The length it is judged by, until it is known which one can be.
+    fn begin(&mut self, state: &RunState) {
+        if self.curves.is_empty() && !self.has_plan {
+            self.planned_steps = state.planned();
+            self.has_plan = true;
+        }
+    }
+
     /// A metric of which no row was seen.
-    fn curve(&self, role: Role, key: &str, limits: &Limits) -> CurveWatch {
+    pub fn curve(&self, role: Role, key: &str, limits: &Limits) -> CurveWatch {
         CurveWatch::new(role, key, self.planned_steps, limits, !self.has_throughput)
     }
 
@@ -176,9 +184,7 @@ pub struct Eyes {
 impl Eyes {
     /// On those of `keys` that mean something. What was seen of them before is forgotten.
     pub fn new(run: &mut Active, keys: &BTreeMap<String, Overlap>, roles: &mut Roles, rules: &Rules) -> Self {
-        if run.watch.is_empty() && !run.state.is_unjudged {
-            run.watch.planned_steps = run.state.planned();
-        }
+        run.watch.begin(&run.state);
         let mut curves = BTreeMap::new();
         for (key, _) in keys.iter().filter(|(_, overlap)| overlap.recompute) {
             run.watch.forget(key);
@@ -227,9 +233,7 @@ pub fn look_at(run: &mut Active, role: Role, group: &Group, settled: &Settled, r
     run.watch.heed(&run.state.starts);
     let is_first = run.state.key(&group.key).stored == group.points.len() as i64;
     if is_first && run.watch.has_room(role) {
-        if run.watch.is_empty() {
-            run.watch.planned_steps = run.state.planned();
-        }
+        run.watch.begin(&run.state);
         let curve = run.watch.curve(role, &group.key, &rules.limits);
         run.watch.put(group.key.clone(), curve);
     }
