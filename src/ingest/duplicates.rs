@@ -79,7 +79,7 @@ impl Likeness {
             Some(Metric { name, early, late: all.late(), last_step, marks })
         });
         let metrics = metrics.take(MAX_METRICS).collect();
-        let created_at = state.all_facts().created_at.or(state.first_time);
+        let created_at = state.created_at();
         Self { folder: run.folder.clone(), created_at, metrics }
     }
 

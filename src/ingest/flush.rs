@@ -1,7 +1,7 @@
 //! A batch becomes Parquet files and one commit.
 
 use super::duplicates::Likeness;
-use super::judge::{self, Grounds, Missing, Portion, Terms};
+use super::judge::{self, Grounds, Missing, Portion};
 use super::load::{Active, Batch};
 use super::overlap::{self, Overlap, Overlaps};
 use super::points::Group;
@@ -82,7 +82,9 @@ impl Flush<'_> {
             superseded: BTreeMap::new(),
         };
         let point_count = batch.points.len() as u64;
-        let overlaps = work.write_points(batch)?;
+        let mut groups = batch.points.take();
+        let overlaps = work.settle(batch, &mut groups, current)?;
+        work.write_points(batch, groups)?;
         work.resolve(batch, overlaps)?;
         batch.runs.iter_mut().for_each(|run| run.state.settle_last_step());
         work.judge(batch, current)?;
@@ -112,38 +114,69 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn write_points(&mut self, batch: &mut Batch) -> anyhow::Result<Overlaps> {
-        let mut groups = batch.points.take();
-        let runs = &batch.runs;
-        let place = |group: &Group| (project(&runs[group.run]).as_deref(), group.internal);
-        let order = |a: &Group, b: &Group| {
-            place(a)
-                .cmp(&place(b))
-                .then_with(|| a.key.cmp(&b.key))
-                .then_with(|| runs[a.run].run_id.cmp(&runs[b.run].run_id))
-        };
-        groups.sort_by(order);
-        let roles: Vec<Option<Role>> =
-            groups.iter().map(|group| role_of(group, &mut batch.roles, self.flush.rules)).collect();
+    /// Settles the new points run by run, and has each run judged whose rows were all seen: it need not be
+    /// remembered what was seen of it while the next is settled.
+    fn settle(
+        &mut self,
+        batch: &mut Batch,
+        groups: &mut [Group],
+        current: Option<(&str, &str)>,
+    ) -> anyhow::Result<Overlaps> {
+        let mut overlaps = rewound_overlaps(&batch.runs);
+        groups.sort_by_key(|group| group.run);
+        for groups in groups.chunk_by_mut(|a, b| a.run == b.run) {
+            let Some(index) = groups.first().map(|group| group.run) else { continue };
+            let is_rewound = overlaps.contains_key(&index);
+            let found = self.settle_run(batch, groups);
+            let is_settled = found.is_empty() && !is_rewound;
+            for (key, overlap) in found {
+                let keys = overlaps.entry(index).or_default();
+                keys.entry(key).and_modify(|known| known.widen(&overlap)).or_insert(overlap);
+            }
+            if is_settled && !batch.runs[index].is_of(current) {
+                self.judge_at_once(batch, index)?;
+            }
+        }
+        Ok(overlaps)
+    }
+
+    /// Settles the new points of one run, and looks at them.
+    fn settle_run(&self, batch: &mut Batch, groups: &mut [Group]) -> BTreeMap<String, Overlap> {
+        let rules = self.flush.rules;
+        let mut overlaps = BTreeMap::new();
+        let roles: Vec<_> = groups.iter().map(|group| role_of(group, &mut batch.roles, rules)).collect();
         for (group, role) in groups.iter().zip(&roles).filter_map(|(group, role)| Some((group, (*role)?))) {
             watch::note(&mut batch.runs[group.run], group, role);
         }
-        let mut overlaps = rewound_overlaps(&batch.runs);
-        let mut output: Option<PointFile> = None;
-        for (mut group, role) in groups.into_iter().zip(roles) {
+        for (group, role) in groups.iter_mut().zip(roles) {
             let run = &mut batch.runs[group.run];
             let settled = settle(&group.key, group.internal, &mut group.points, &mut run.state);
             run.state.key(&group.key).arrivals = group.arrivals;
             if let Some(role) = role {
-                watch::look_at(run, role, &group, &settled, self.flush.rules);
+                watch::look_at(run, role, group, &settled, rules);
             }
             if settled.reread {
                 batch.reread.insert(run.key.clone(), run.state.hints.clone());
             }
-            if let Some(overlap) = settled.overlap {
-                let keys = overlaps.entry(group.run).or_default();
-                keys.entry(group.key.clone()).and_modify(|known| known.widen(&overlap)).or_insert(overlap);
-            }
+            overlaps.extend(settled.overlap.map(|overlap| (group.key.clone(), overlap)));
+            group.superseded = settled.superseded;
+        }
+        overlaps
+    }
+
+    /// Writes points that are settled.
+    fn write_points(&mut self, batch: &mut Batch, mut groups: Vec<Group>) -> anyhow::Result<()> {
+        let runs = &batch.runs;
+        let place = |group: &Group| (project(&runs[group.run]).as_deref(), group.internal);
+        groups.sort_by(|a, b| {
+            place(a)
+                .cmp(&place(b))
+                .then_with(|| a.key.cmp(&b.key))
+                .then_with(|| runs[a.run].run_id.cmp(&runs[b.run].run_id))
+        });
+        let mut output: Option<PointFile> = None;
+        for group in groups {
+            let run = &batch.runs[group.run];
             let class = if group.internal { FileClass::Internal } else { FileClass::Live };
             let place = (project(run).clone(), class);
             if output.as_ref().is_some_and(|open| open.place != place) {
@@ -153,13 +186,12 @@ impl Work<'_> {
                 Some(open) => open,
                 None => output.insert(PointFile::create(self.flush, place)?),
             };
-            open.append(&run.run_id, group, &settled.superseded)?;
+            open.append(&run.run_id, group)?;
             for (key, columns) in open.writer.take_spent() {
                 batch.points.give_back(&key, columns);
             }
         }
-        self.close(output)?;
-        Ok(overlaps)
+        self.close(output)
     }
 
     fn close(&mut self, file: Option<PointFile>) -> anyhow::Result<()> {
@@ -215,20 +247,26 @@ impl Work<'_> {
         Ok(old.chain(new).cloned().collect())
     }
 
-    /// Has the runs judged whose logs are read to their end.
+    /// Has a run judged whose new points are settled, unless rows are missing that were not seen.
+    fn judge_at_once(&mut self, batch: &mut Batch, index: usize) -> anyhow::Result<()> {
+        let run = &mut batch.runs[index];
+        let Some(grounds) = judge::due(&run.state, &mut batch.roles, self.flush.rules) else { return Ok(()) };
+        if run.watch.lacks(&run.state, grounds.facts.planned_steps, &grounds.curves).is_empty() {
+            self.judge_run(run, &grounds)?;
+        }
+        Ok(())
+    }
+
+    /// Has the other runs judged whose logs are read to their end.
     fn judge(&mut self, batch: &mut Batch, current: Option<(&str, &str)>) -> anyhow::Result<()> {
         let mut portion = Portion::default();
         for index in 0..batch.runs.len() {
             let run = &mut batch.runs[index];
-            let terms = Terms::of(&run.state);
-            if !judge::is_due(&run.state, &terms) {
-                continue;
-            }
+            let Some(grounds) = judge::due(&run.state, &mut batch.roles, self.flush.rules) else { continue };
             if run.is_of(current) {
                 self.changes.watches.push((run.run_id.clone(), None));
                 continue;
             }
-            let grounds = Grounds::of(&run.state, terms, &mut batch.roles, self.flush.rules);
             portion.add(index, run, grounds);
             if portion.point_count >= self.flush.limits.reread_points {
                 self.judge_portion(batch, std::mem::take(&mut portion))?;
@@ -238,19 +276,20 @@ impl Work<'_> {
     }
 
     fn judge_portion(&mut self, batch: &mut Batch, mut portion: Portion) -> anyhow::Result<()> {
-        let Flush { cache, limits, rules, now_ms, .. } = *self.flush;
+        let Flush { cache, limits, rules, .. } = *self.flush;
         let (long, short) = portion.split_missing(&batch.runs, limits);
         self.resolve(batch, long)?;
         if !short.is_empty() {
             let files = self.files_of(&batch.runs, &short)?;
             judge::read(cache, &files, &short, &mut batch.runs, rules)?;
         }
-        for (index, grounds) in &portion.runs {
-            let run = &mut batch.runs[*index];
-            self.changes.watches.push((run.run_id.clone(), judge::to_keep(run, limits, now_ms)?));
-            judge::judge(run, grounds, rules, &mut || self.flush.order.next_seq(1))?;
-        }
-        Ok(())
+        portion.runs.iter().try_for_each(|(index, grounds)| self.judge_run(&mut batch.runs[*index], grounds))
+    }
+
+    fn judge_run(&mut self, run: &mut Active, grounds: &Grounds) -> anyhow::Result<()> {
+        let Flush { limits, rules, now_ms, order, .. } = *self.flush;
+        self.changes.watches.push((run.run_id.clone(), judge::to_keep(run, limits, now_ms)?));
+        judge::judge(run, grounds, rules, &mut || order.next_seq(1))
     }
 
     /// Files with points of the runs that lack some, and the rows of each that do not count.
@@ -470,8 +509,8 @@ impl PointFile {
         Ok(Self { place, writer, superseded: RowSet::new(), written: 0 })
     }
 
-    fn append(&mut self, run_id: &str, group: Group, superseded: &[usize]) -> anyhow::Result<()> {
-        superseded.iter().for_each(|row| self.superseded.push(self.written + *row as u64));
+    fn append(&mut self, run_id: &str, group: Group) -> anyhow::Result<()> {
+        group.superseded.iter().for_each(|row| self.superseded.push(self.written + *row as u64));
         self.written += group.points.len() as u64;
         self.writer.append(run_id, &group.key, group.points)
     }

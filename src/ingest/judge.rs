@@ -67,9 +67,11 @@ impl Grounds {
     }
 }
 
-/// Whether what was said of a run may no longer hold.
-pub fn is_due(state: &RunState, terms: &Terms) -> bool {
-    state.is_unjudged || state.judged_by != *terms
+/// By what a run is to be judged (again); nothing where what was said of it holds.
+pub fn due(state: &RunState, roles: &mut Roles, rules: &Rules) -> Option<Grounds> {
+    let terms = Terms::of(state);
+    let is_due = state.is_unjudged || state.judged_by != terms;
+    is_due.then(|| Grounds::of(state, terms, roles, rules))
 }
 
 /// Judges a run by what is under watch, which is all of it. What is new gets the next numbers. What its

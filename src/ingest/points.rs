@@ -19,6 +19,8 @@ pub struct Group {
     pub points: Columns,
     /// Points of databases so far, those of earlier batches included.
     pub arrivals: i64,
+    /// Indices of those that do not count, once that is settled.
+    pub superseded: Vec<usize>,
     /// Whether its steps are training steps.
     is_training: bool,
 }
@@ -71,7 +73,8 @@ impl Points {
         let points = self.kept.remove(key).unwrap_or_default();
         let (is_training, arrivals) = find_out();
         let key = name.1.clone();
-        self.groups.push(Group { run, key, internal: false, points, arrivals, is_training });
+        let superseded = Vec::new();
+        self.groups.push(Group { run, key, internal: false, points, arrivals, superseded, is_training });
         self.next.push(usize::MAX);
         self.index.insert(name, at);
         at

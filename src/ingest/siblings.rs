@@ -43,11 +43,10 @@ pub struct Place {
 impl Place {
     /// That of a run; none where it has neither project nor group.
     pub fn of(state: &RunState) -> Option<Self> {
-        let facts = state.all_facts();
-        let group = facts.run_group.or(facts.sweep_id);
-        let has_siblings = facts.project.is_some() || group.is_some();
-        let created_ms = facts.created_at.or(state.first_time).unwrap_or_default();
-        has_siblings.then_some(Self { project: facts.project, group, created_ms })
+        let (project, group) = (state.project().clone(), state.group().cloned());
+        let has_siblings = project.is_some() || group.is_some();
+        let created_ms = state.created_at().unwrap_or_default();
+        has_siblings.then_some(Self { project, group, created_ms })
     }
 }
 

@@ -299,6 +299,17 @@ impl RunState {
         told.find(|project| project.is_some()).unwrap_or(&None)
     }
 
+    /// Group, or else sweep, as in [`RunState::all_facts`].
+    pub fn group(&self) -> Option<&String> {
+        let group = self.tellers().find_map(|facts| facts.run_group.as_ref());
+        group.or_else(|| self.tellers().find_map(|facts| facts.sweep_id.as_ref()))
+    }
+
+    /// Start, as in [`RunState::all_facts`], or else the first time that was logged.
+    pub fn created_at(&self) -> Option<TimeMs> {
+        self.tellers().filter_map(|facts| facts.created_at).min().or(self.first_time)
+    }
+
     /// Accelerators, as in [`RunState::all_facts`].
     pub fn gpu_count(&self) -> Option<u32> {
         self.tellers().find_map(|facts| facts.gpu_count)

@@ -16,9 +16,6 @@ use crate::store::{Catalog, InputRecord};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// Runs at work at once: the diagnosis keeps some memory for each.
-const MAX_RUNS: usize = 2_048;
-
 /// What is known of the axes of metrics, by run.
 pub type Hints = BTreeMap<RunKey, BTreeMap<String, AxisHint>>;
 
@@ -179,9 +176,6 @@ impl<'a> Worker<'a> {
         let log = root_key(&job.run);
         if self.shared.torn.contains(&log) {
             // It may be written over again: what was read of the others is safe from that.
-            self.commit(None)?;
-        }
-        if self.batch.runs.len() >= MAX_RUNS {
             self.commit(None)?;
         }
         if !self.job(job)? {
