@@ -24,8 +24,10 @@ pub fn overfitting(validation: &Outline, training: &[&Outline], limits: &Overfit
         return None;
     }
     let enough = level.max(limits.noise * noise_of(&validation.values));
-    let is_turned = rise > enough && mann_kendall(&validation.values[best_at..]) >= limits.trend;
-    if !is_turned || training.iter().any(|loss| rises(loss, validation, best_at, limits)) {
+    if rise <= enough
+        || training.iter().any(|loss| rises(loss, validation, best_at, limits))
+        || mann_kendall(&validation.values[best_at..]) < limits.trend
+    {
         return None;
     }
     let is_bad = rise > limits.error_rise * validation.scale(best);

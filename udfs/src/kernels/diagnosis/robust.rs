@@ -191,19 +191,19 @@ pub fn theil_sen(values: &[f64]) -> f64 {
     median_in_place(&mut slopes)
 }
 
-/// How surely the values rise, as a standard score (Mann 1945, Kendall 1975), with ties counted. 0
+/// How surely finite values rise, as a standard score (Mann 1945, Kendall 1975), with ties counted. 0
 /// of fewer than three.
 pub fn mann_kendall(values: &[f64]) -> f64 {
-    let count = values.len() as f64;
-    if values.len() < 3 {
+    let pairs = |count: i64| count * (count - 1) / 2;
+    let count = values.len() as i64;
+    if count < 3 {
         return 0.0;
     }
-    let mut score = 0_i64;
-    for (at, left) in values.iter().enumerate() {
-        let later = &values[at + 1..];
-        score += later.iter().map(|right| i64::from(right > left) - i64::from(right < left)).sum::<i64>();
-    }
-    let variance = (of_ties(count) - ties(values).map(of_ties).sum::<f64>()) / 18.0;
+    let mut sorted = values.to_vec();
+    let falls = sort_counting_falls(&mut sorted, &mut Vec::with_capacity(values.len() / 2));
+    let ties = || sorted.chunk_by(|left, right| left == right).map(|group| group.len() as i64);
+    let score = pairs(count) - ties().map(pairs).sum::<i64>() - 2 * falls;
+    let variance = (of_ties(count as f64) - ties().map(|ties| of_ties(ties as f64)).sum::<f64>()) / 18.0;
     // Half a step towards zero: the score is a whole number, the normal distribution is not.
     let towards_zero = (score.abs() - 1).max(0) * score.signum();
     if variance > 0.0 { towards_zero as f64 / variance.sqrt() } else { 0.0 }
@@ -213,13 +213,45 @@ fn of_ties(count: f64) -> f64 {
     count * (count - 1.0) * (2.0 * count + 5.0)
 }
 
-/// Sizes of the groups of equal values.
-fn ties(values: &[f64]) -> impl Iterator<Item = f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let groups: Vec<f64> =
-        sorted.chunk_by(|left, right| left == right).map(|group| group.len() as f64).collect();
-    groups.into_iter()
+/// Puts values in ascending order, and counts the pairs of which the later was the lower (Knight 1966).
+fn sort_counting_falls(values: &mut [f64], spare: &mut Vec<f64>) -> i64 {
+    if values.len() <= FEW {
+        return insert_counting_falls(values);
+    }
+    let (left, right) = values.split_at_mut(values.len() / 2);
+    let mut falls = sort_counting_falls(left, spare) + sort_counting_falls(right, spare);
+    spare.clear();
+    spare.extend_from_slice(left);
+    let (mut taken, mut next) = (0, spare.len());
+    let mut at = 0;
+    while let Some(&value) = spare.get(taken) {
+        match values.get(next) {
+            Some(&lower) if lower < value => {
+                falls += (spare.len() - taken) as i64;
+                values[at] = lower;
+                next += 1;
+            }
+            _ => {
+                values[at] = value;
+                taken += 1;
+            }
+        }
+        at += 1;
+    }
+    falls
+}
+
+fn insert_counting_falls(values: &mut [f64]) -> i64 {
+    let mut falls = 0;
+    for from in 1..values.len() {
+        let mut at = from;
+        while at > 0 && values[at] < values[at - 1] {
+            values.swap(at, at - 1);
+            at -= 1;
+        }
+        falls += (from - at) as i64;
+    }
+    falls
 }
 
 /// A line through evenly spaced values by least squares.
@@ -274,6 +306,17 @@ mod tests {
                 prop_assert_eq!(centred_medians(&values, half), slow.collect::<Vec<f64>>());
             }
             prop_assert_eq!(trailing_medians(&values, 5), rolling_medians(&values, 5));
+        }
+
+        #[test]
+        fn falls_are_the_pairs_of_which_the_later_is_the_lower(values in prop::collection::vec(-9_i8..9, 0..90)) {
+            let values: Vec<f64> = values.into_iter().map(f64::from).collect();
+            let lower = |(at, left): (usize, &f64)| values[at + 1..].iter().filter(|right| *right < left).count();
+            let by_pairs: usize = values.iter().enumerate().map(lower).sum();
+            let (mut sorted, mut in_order) = (values.clone(), values.clone());
+            in_order.sort_by(f64::total_cmp);
+            prop_assert_eq!(sort_counting_falls(&mut sorted, &mut Vec::new()), by_pairs as i64);
+            prop_assert_eq!(sorted, in_order);
         }
     }
 
