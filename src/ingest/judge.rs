@@ -7,7 +7,7 @@ use super::settle::rewinds_of;
 use super::siblings::{self, Place};
 use super::state::RunState;
 use super::verdict::Verdict;
-use super::watch::Roles;
+use super::watch::{Roles, RunWatch};
 use crate::records::roles::{MemoryUnit, Rules};
 use crate::store::curves::{self, Point, Wanted};
 use crate::store::rows::RowSet;
@@ -115,6 +115,7 @@ pub fn judge(
     state.verdict = verdict;
     state.judged_by = grounds.terms.clone();
     state.is_unjudged = false;
+    run.watch = RunWatch::default();
     Ok(())
 }
 

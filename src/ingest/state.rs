@@ -18,7 +18,7 @@ pub struct RunState {
     pub facts: RunFacts,
     /// Facts by the word of documents and databases, by path; under no path, what the grouping of the
     /// logs says.
-    pub document_facts: BTreeMap<String, RunFacts>,
+    pub document_facts: BTreeMap<String, Box<RunFacts>>,
     /// Configuration by the log: text and number.
     pub config: Config,
     /// Configuration by the documents beside the log, by path.
@@ -322,7 +322,7 @@ impl RunState {
 
     /// Who tells facts: the first that tells one has the last word.
     fn tellers(&self) -> impl Iterator<Item = &RunFacts> {
-        std::iter::once(&self.facts).chain(self.document_facts.values().rev())
+        std::iter::once(&self.facts).chain(self.document_facts.values().rev().map(Box::as_ref))
     }
 
     /// All facts; the log has the last word. Documents each tell tags of their own (a file a tag).
@@ -330,7 +330,7 @@ impl RunState {
         let mut all = RunFacts::default();
         for facts in self.document_facts.values() {
             let mut tags = all.tags.take().unwrap_or_default();
-            all.merge_parts(facts.clone());
+            all.merge_parts((**facts).clone());
             for tag in all.tags.take().unwrap_or_default() {
                 if !tags.contains(&tag) {
                     tags.push(tag);

@@ -416,7 +416,7 @@ impl Runs for Opener<'_> {
         state.is_unjudged |= self.judge_anew;
         let name = if sub.is_empty() { found.logs.name.clone() } else { Some(sub.to_string()) };
         let of_group = RunFacts { name, project: found.logs.project.clone(), ..RunFacts::default() };
-        state.document_facts.insert(String::new(), of_group);
+        state.document_facts.insert(String::new(), Box::new(of_group));
         let path = found.logs.path.clone();
         let is_file = found.logs.inputs.iter().any(|input| input.path == path);
         let folder = if is_file { path.rsplit_once('/').map_or("", |(folder, _)| folder) } else { &path };

@@ -198,6 +198,32 @@ fn the_commands_and_their_exit_codes() {
     assert_eq!(none.status.code(), Some(1));
 }
 
+/// A run of W&B on two GPUs, 400 of 1000 steps of 36 seconds each, whose validation loss rises since step 150.
+#[test]
+fn stop_tells_the_hours_and_gpu_hours_it_saves() {
+    let project = Project::empty();
+    let folder = "wandb/run-20260102_030405-gpus/files";
+    project.write(&format!("{folder}/config.yaml"), "max_steps:\n  value: 1000\n");
+    project.write(&format!("{folder}/wandb-metadata.json"), "{\"gpu_count\": 2}");
+    let row = |step: i32| {
+        let noise = 0.01 * f64::from(step * 7 % 5 - 2);
+        let loss = 1.0 + 2.0 * (-f64::from(step) / 100.0).exp() + noise;
+        let val_loss = 1.2 + 0.004 * f64::from((step - 150).abs()) + noise;
+        let time = 1_700_000_000 + 36 * step;
+        format!("{{\"_step\":{step},\"_timestamp\":{time},\"loss\":{loss},\"val_loss\":{val_loss}}}\n")
+    };
+    project.write(&format!("{folder}/wandb-history.jsonl"), (0..=400).map(row).collect::<String>());
+    let stop = stdout(&runq(&project, &["stop", "gpus", "--format", "json"]));
+    let answer: serde_json::Value = serde_json::from_str(&stop).unwrap();
+    assert_eq!(
+        (&answer[0]["advice"], &answer[0]["checkpoint_step"]),
+        (&"stop".into(), &150.into()),
+        "{stop}"
+    );
+    let hours = |name: &str| answer[0][name].as_f64().unwrap_or(f64::NAN);
+    assert!((hours("saved_h") - 6.0).abs() < 0.01 && (hours("saved_gpu_h") - 12.0).abs() < 0.02, "{stop}");
+}
+
 #[test]
 fn thresholds_and_roles_are_set_in_runq_toml() {
     let (project, _workspace) = workspace("jsonl");
