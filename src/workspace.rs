@@ -25,7 +25,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod cache;
+pub mod code;
 mod diagnosis;
+pub mod git;
 mod place;
 
 pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};

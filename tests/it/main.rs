@@ -5,6 +5,7 @@ mod agent;
 mod anew;
 mod answers;
 mod cli;
+mod code;
 mod commands;
 mod common;
 mod concurrency;

@@ -1,6 +1,6 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
-use super::{best, diagnose, files, globals, history, plot, refresh, schema, sql};
+use super::{best, code, diagnose, diff, files, globals, history, plot, refresh, schema, sql};
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
@@ -37,8 +37,15 @@ pub fn command(queries: &[Canned]) -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(false)
         .args(globals::declarations());
-    let own =
-        [schema::command(), sql::command(), refresh::command(), files::command(), plot::command(), latest()];
+    let own = [
+        schema::command(),
+        sql::command(),
+        refresh::command(),
+        files::command(),
+        plot::command(),
+        code::command(),
+        latest(),
+    ];
     let own: Vec<Command> = own.into_iter().chain(diagnose::commands()).collect();
     let mut taken: Vec<String> = own.iter().map(|command| command.get_name().to_owned()).collect();
     taken.push("help".to_owned());
@@ -69,6 +76,7 @@ fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
     };
     match query.name.as_str() {
         "best" if query.built_in => best::with_options(command),
+        "diff" if query.built_in => diff::with_options(command),
         "history" if query.built_in => history::with_options(command),
         _ => command,
     }

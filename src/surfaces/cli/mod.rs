@@ -3,7 +3,9 @@
 pub(super) mod args;
 mod best;
 mod canned;
+mod code;
 mod diagnose;
+mod diff;
 mod files;
 pub(super) mod globals;
 mod history;
@@ -207,6 +209,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
         "files" => files::run(session, matches).await,
         "latest" => show::latest(session).await,
         plot::NAME => plot::run(session, matches).await,
+        code::NAME => code::run(session, matches).await,
         name if diagnose::is_one(name) => diagnose::run(session, name, matches).await,
         name => canned_command(session, find(session, name)?, matches).await,
     }
@@ -218,6 +221,7 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
         "runs" if query.built_in => runs::run(session, values).await,
         "show" if query.built_in => show::run(session, values).await,
         "best" if query.built_in => best::run(session, values, matches).await,
+        "diff" if query.built_in => diff::run(session, values, matches).await,
         "history" if query.built_in => history::run(session, values, matches).await,
         name => canned::run(session, name, &values).await,
     }
