@@ -172,6 +172,8 @@ fn commands_of_several_parts() {
         ("runs-state.agent", &["runs", "--agent", "--where", "lr > 0.001"]),
         ("history-sampled.agent", &["history", "long-20k", "--agent", "--max-tokens", "300"]),
         ("overview.pipe", &[]),
+        ("alerts-brief.agent", &["alerts", "--agent"]),
+        ("anomalies-brief.agent", &["anomalies", "--agent"]),
         ("plot.table", &["plot", "pubnan001", "-k", "train/loss", "--height", "12", "--width", "72"]),
         ("plot-runs.table", &["plot", "pubsweep1", "pubsweep5", "-k", "val_loss", "--height", "12", "--log"]),
         ("plot.csv", &["plot", "pubsweep1", "-k", "val_loss", "--format", "csv"]),

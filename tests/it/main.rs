@@ -25,6 +25,7 @@ mod judged;
 mod mixed;
 mod model;
 mod printed;
+mod project;
 mod readme;
 mod repl;
 mod scripts;
