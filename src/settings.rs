@@ -26,6 +26,8 @@ pub struct Settings {
     pub primary_metric: Option<String>,
     /// Words that stand for a metric or a run: `[aliases] vl = "val/loss"`.
     pub aliases: BTreeMap<String, String>,
+    /// Metrics that are asked for together: `[groups] losses = ["train/loss", "val/loss"]`, then `-k losses`.
+    pub groups: BTreeMap<String, Vec<String>>,
     /// What metrics are called in pictures: `[names] "val/loss" = "validation loss"`.
     pub names: BTreeMap<String, String>,
     /// Folders with canned queries besides `.runq/queries`.
@@ -149,12 +151,13 @@ fn escaped(name: &str) -> String {
 }
 
 /// What may be set.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 11] = [
     "roots",
     "ignore",
     "primary_metric",
     "goals",
     "aliases",
+    "groups",
     "names",
     "queries",
     "console.patterns",

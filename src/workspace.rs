@@ -462,6 +462,7 @@ impl Workspace {
             words: Words {
                 aliases: self.settings.aliases.clone(),
                 primary_metric: self.settings.primary_metric.clone(),
+                groups: self.settings.groups.clone(),
             },
         };
         Engine::open(catalog, &options).await

@@ -69,6 +69,8 @@ pub struct Words {
     pub aliases: BTreeMap<String, String>,
     /// The metric by which a run is the best when none is named.
     pub primary_metric: Option<String>,
+    /// Metrics that are asked for together, by the word for them.
+    pub groups: BTreeMap<String, Vec<String>>,
 }
 
 impl Words {

@@ -148,8 +148,23 @@ fn chosen(
             false => wanted.extend(word.split(',').map(str::trim).filter(|key| !key.is_empty())),
         }
     }
-    let found = |word: &str| Ok((word.to_owned(), known_as(own.meant(word), run_id, &names)?));
-    wanted.into_iter().map(found).collect()
+    let one = |word: &str| Ok((word.to_owned(), known_as(own.meant(word), run_id, &names)?));
+    let mut found = Vec::new();
+    for word in wanted {
+        match own.groups.get(word).filter(|_| !names.contains(&word)) {
+            None => found.push(one(word)?),
+            // Few runs have all of a group.
+            Some(group) => {
+                let before = found.len();
+                found.extend(group.iter().filter_map(|member| one(member).ok()));
+                if found.len() == before {
+                    let message = format!("run \"{run_id}\" has no metric of the group \"{word}\"");
+                    return Err(UserError::failed(message).hint(format!("the group is {}", group.join(", "))));
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The metric of the run that a word names.

@@ -29,6 +29,10 @@ const HEAD: &str = r##"# Settings of runq for the logs in this folder and below.
 #vl = "val/loss"
 #baseline = "@best:val/loss"
 
+# Metrics that are asked for together: runq history -k losses.
+#[groups]
+#losses = ["train/loss", "val/loss"]
+
 # What metrics are called in pictures (runq plot).
 #[names]
 #"val/loss" = "validation loss"

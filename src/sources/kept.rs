@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 /// Files beyond this are not read.
 const MOST_BYTES: u64 = 8 << 20;
+/// Metadata comes among the first records of a transaction log.
+const HEAD_BYTES: u64 = 1 << 20;
 
 /// What is known beyond the tables.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +32,7 @@ pub struct Kept {
 /// absent.
 pub fn kept(source: &str, log: &Path) -> Kept {
     match source {
-        "wandb" => in_files(log, "wandb-metadata.json"),
+        "wandb" => wandb(log),
         "swanlab" => in_files(log, "swanlab-metadata.json"),
         "exprag" => exprag(log),
         "sacred" => sacred(log),
@@ -44,10 +46,29 @@ pub fn kept(source: &str, log: &Path) -> Kept {
 
 /// Text of a file; empty where it is too large, or cannot be read.
 fn text(path: &Path) -> String {
-    let mut bytes = Vec::new();
-    let is_read = File::open(path).is_ok_and(|file| file.take(MOST_BYTES).read_to_end(&mut bytes).is_ok());
-    let is_whole = is_read && (bytes.len() as u64) < MOST_BYTES;
+    let bytes = head(path, MOST_BYTES);
+    let is_whole = (bytes.len() as u64) < MOST_BYTES;
     if is_whole { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() }
+}
+
+/// W&B: offline the metadata is in the transaction log alone.
+fn wandb(log: &Path) -> Kept {
+    let kept = in_files(log, "wandb-metadata.json");
+    let is_log = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "wandb");
+    let entries = std::fs::read_dir(log).into_iter().flatten().flatten();
+    let found = entries.map(|entry| entry.path()).find(is_log);
+    let Some(found) = found.filter(|_| kept.python.is_none() || kept.working_dir.is_none()) else {
+        return kept;
+    };
+    let (python, root) = super::wandb::surroundings(&head(&found, HEAD_BYTES));
+    Kept { python: kept.python.or(python), working_dir: kept.working_dir.or(root), ..kept }
+}
+
+/// The first bytes of a file; none where it cannot be read.
+fn head(path: &Path, most: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let is_read = File::open(path).is_ok_and(|file| file.take(most).read_to_end(&mut bytes).is_ok());
+    if is_read { bytes } else { Vec::new() }
 }
 
 /// W&B and SwanLab: `files/` in the folder of the run.
@@ -72,12 +93,8 @@ fn in_files(log: &Path, metadata: &str) -> Kept {
 
 /// exprag: the first line.
 fn exprag(log: &Path) -> Kept {
-    let mut head = Vec::new();
-    let is_read = File::open(log).is_ok_and(|file| file.take(MOST_BYTES).read_to_end(&mut head).is_ok());
-    let start = match is_read {
-        true => parse(&head).map_or(Json::Null, |(start, _)| start),
-        false => Json::Null,
-    };
+    let head = head(log, MOST_BYTES);
+    let start = parse(&head).map_or(Json::Null, |(start, _)| start);
     Kept { working_dir: text_at(&start, &["value", "process", "cwd"]), ..Kept::default() }
 }
 
@@ -157,6 +174,13 @@ mod tests {
         assert_eq!(kept.patch, Some(run.join("files/diff.patch")));
         assert_eq!((kept.python.as_deref(), kept.working_dir.as_deref()), (Some("3.12.1"), Some("/home/x")));
         assert_eq!(kept.packages["numpy"], "1");
+    }
+
+    #[test]
+    fn wandb_tells_offline_in_its_log() {
+        let root = crate::sources::testing::samples("wandb");
+        let kept = kept("wandb", &root.join("tiny-lm/wandb/offline-run-20261120_175106-pubclean1"));
+        assert!(kept.python.is_some_and(|python| python.contains("3.")), "no Python");
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Looks into git repositories with the `git` that is installed. Only commands that read are run: without
-//! hooks, pager, programs of the repository's own for differences, locks or network, and with a copy of
-//! the index, which git refreshes as it reads.
+//! hooks, pager, the repository's own programs (for differences, filters, file system monitors), locks or
+//! network, and with a copy of the index, which git refreshes as it reads.
 
 use crate::error::UserError;
 use anyhow::Context;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -143,6 +145,7 @@ impl Repository {
     fn diff(&self, a: &str, b: &State, form: &[&str]) -> anyhow::Result<Output> {
         let mut command = git(&self.top);
         let own_index = self.copy_of_index()?;
+        self.without_filters(&mut command);
         command.env("GIT_INDEX_FILE", own_index.path().join("index"));
         command.args(["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames"]);
         command.args(["--submodule=short", "--ignore-submodules=dirty"]).args(form).arg(a);
@@ -165,10 +168,34 @@ impl Repository {
         let path = self.ask(&["rev-parse", "--git-path", "index"]).unwrap_or_default();
         let index = self.top.join(path);
         if index.is_file() {
-            std::fs::copy(&index, folder.path().join("index"))
-                .with_context(|| format!("cannot read {}", index.display()))?;
+            let copied = copy_with_time(&index, &folder.path().join("index"));
+            copied.with_context(|| format!("cannot copy {}", index.display()))?;
         }
         Ok(folder)
+    }
+
+    /// Has the command run no filter that the repository itself declares; those of the user are trusted.
+    fn without_filters(&self, command: &mut Command) {
+        let listing = ["config", "-z", "--show-scope", "--name-only", "--get-regexp", "^filter[.]"];
+        let listed = self.ask(&listing).unwrap_or_default();
+        let words: Vec<&str> = listed.split('\0').collect();
+        let own = words.chunks(2).filter(|pair| matches!(pair, ["local" | "worktree", _]));
+        let names: BTreeSet<&str> = own
+            .filter_map(|pair| pair.get(1)?.strip_prefix("filter.")?.rsplit_once('.'))
+            .map(|(name, _)| name)
+            .collect();
+        let settings = names.into_iter().flat_map(|name| {
+            let set = move |key: &str, value: &'static str| (format!("filter.{name}.{key}"), value);
+            [set("clean", ""), set("smudge", ""), set("process", ""), set("required", "false")]
+        });
+        let mut count = 0;
+        for (key, value) in settings {
+            command
+                .env(format!("GIT_CONFIG_KEY_{count}"), key)
+                .env(format!("GIT_CONFIG_VALUE_{count}"), value);
+            count += 1;
+        }
+        command.env("GIT_CONFIG_COUNT", count.to_string());
     }
 
     /// The command that shows the difference, to be run by a person.
@@ -191,6 +218,13 @@ impl Repository {
         all.extend(words);
         shell(&all)
     }
+}
+
+/// Copies a file with its time, by which git tells what may have changed since.
+fn copy_with_time(from: &Path, to: &Path) -> std::io::Result<()> {
+    let modified = from.metadata()?.modified()?;
+    std::fs::copy(from, to)?;
+    File::options().write(true).open(to)?.set_modified(modified)
 }
 
 /// Words as a shell takes them.

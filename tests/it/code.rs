@@ -292,10 +292,18 @@ fn a_repository_is_only_looked_into_and_runs_nothing() {
     project.write("repo/train.py", "lr = 2\nwarmup = 10\n");
     let pwned = project.root().join("pwned");
     let program = format!("touch {}; true", pwned.display());
-    for setting in ["core.fsmonitor", "diff.external", "core.pager", "diff.x.textconv", "diff.x.command"] {
+    for setting in [
+        "core.fsmonitor",
+        "diff.external",
+        "core.pager",
+        "diff.x.textconv",
+        "diff.x.command",
+        "filter.f.clean",
+        "filter.f.process",
+    ] {
         git(&folder, &["config", setting, &program]);
     }
-    project.write("repo/.git/info/attributes", "*.py diff=x\n");
+    project.write("repo/.git/info/attributes", "*.py diff=x filter=f\n");
     for hook in ["post-index-change", "post-checkout", "reference-transaction"] {
         project.write(&format!("repo/.git/hooks/{hook}"), format!("#!/bin/sh\n{program}\n"));
         shell(&folder, &format!("chmod +x .git/hooks/{hook}"));

@@ -113,7 +113,7 @@ fn words_of_the_project_stand_for_metrics_and_runs() {
     let project = Project::of("wandb").with_limits(Limits::default());
     project.write(
         "runq.toml",
-        "primary_metric = \"train_loss\"\n[aliases]\nvl = \"val/loss\"\nbase = \"pubclean1\"\nwinner = \"@best:vl\"\n[names]\n\"val/loss\" = \"validation loss\"\n",
+        "primary_metric = \"train_loss\"\n[groups]\nboth = [\"train/loss\", \"val/loss\", \"none\"]\nnone = [\"x\"]\n[aliases]\nvl = \"val/loss\"\nbase = \"pubclean1\"\nwinner = \"@best:vl\"\n[names]\n\"val/loss\" = \"validation loss\"\n",
     );
     let root = project.root();
     let first = |args: &[&str]| {
@@ -135,6 +135,12 @@ fn words_of_the_project_stand_for_metrics_and_runs() {
         printed(root, &["plot", "base", "-k", "vl", "--format", "table"])
             .starts_with("pubclean1 validation loss\n")
     );
+    assert!(
+        printed(root, &["history", "base", "-k", "both,val/acc", "-n", "3"])
+            .starts_with("step,train/loss,val/loss,val/acc\n")
+    );
+    let none = run(root, &["history", "base", "-k", "none"]);
+    assert!(none.code == 1 && none.stderr.contains("has no metric of the group \"none\""), "{}", none.stderr);
     let other = Project::of("jsonl");
     let none = run(other.root(), &["facts", "@best"]);
     assert!(none.code == 2 && none.stderr.contains("primary_metric"), "{}", none.stderr);
@@ -198,6 +204,22 @@ fn queries_of_ones_own_are_commands_everywhere() {
     ] {
         let ran = run(root, args);
         assert!(ran.code > 0 && ran.stderr.contains(wrong), "{args:?}: {}", ran.stderr);
+    }
+    // `script` gives a terminal, where the system has it.
+    let line = format!("{} --color never", env!("CARGO_BIN_EXE_runq"));
+    let typed = std::process::Command::new("script")
+        .current_dir(root)
+        .args(["-qec", &line, "/dev/null"])
+        .env("TERM", "dumb")
+        .env("XDG_STATE_HOME", root.join("state"))
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    if let Ok(mut prompt) = typed {
+        use std::io::Write;
+        prompt.stdin.take().unwrap().write_all(b"\\worst val_loss --format csv -n 1\n\\?\n\\q\n").unwrap();
+        let said = String::from_utf8_lossy(&prompt.wait_with_output().unwrap().stdout).into_owned();
+        assert!(said.contains("run_id,max,seen") && said.contains("\\worst METRIC"), "{said}");
     }
     // From a folder below, before anything was read too.
     let fresh = tempfile::tempdir().unwrap();
