@@ -210,6 +210,11 @@ fn differences_of_code_are_shown() {
     assert!(diff.ends_with("\nfiles,train.py,1,2\n"), "{diff}");
     let same = printed(&folder, &["diff", "one", "one", "--agent"]);
     assert_eq!(same, "no difference between one and one\n");
+    let same = run(&folder, &["diff", "one", "one"]);
+    assert_eq!(
+        (same.stdout.as_str(), same.stderr.as_str()),
+        ("part,key,a,b\n", "note: no difference between one and one\n")
+    );
 }
 
 #[test]
@@ -331,6 +336,8 @@ fn a_repository_is_only_looked_into_and_runs_nothing() {
     assert_eq!(run(&folder, &["code", "evil", "--diff"]).code, 1);
     let text = printed(&folder, &["code", "evil", "--agent"]);
     assert!(commands(&text).is_empty() && text.contains("is no hash") && !text.contains('\u{1b}'), "{text}");
+    let diff = run(&folder, &["diff", "evil", "two", "--agent"]);
+    assert!(!diff.stdout.contains("# code") && !diff.stdout.contains('\u{1b}'), "{}", diff.stdout);
     assert_eq!(state_of(&folder.join(".git")), before);
     assert!(!pwned.exists());
     assert_eq!(git(&folder, &["rev-parse", "HEAD"]), two);

@@ -101,7 +101,7 @@ fn describe(session: &Session, code: &Code) -> Result<()> {
         _ if is_agent => {
             sink.batch(&record::pairs(&facts, ("fact", "value"))?)?;
             sink.text(&commands(&restore, "", ""))?;
-            restore.notes.iter().for_each(|note| sink.remark(note.clone()));
+            restore.notes.iter().for_each(|note| sink.remark(for_people(note)));
         }
         _ => sink.batch(&record::pairs(&with_commands(facts, &restore), ("fact", "value"))?)?,
     }

@@ -6,7 +6,9 @@ use super::output::{self, Sink};
 use super::{canned, session::Session};
 use crate::engine::canned::ParamValue;
 use crate::report::Format;
+use crate::report::cell::for_people;
 use crate::workspace::code::Code;
+use crate::workspace::git::{is_hash, shell};
 use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::compute::{cast, concat_batches};
@@ -124,7 +126,11 @@ impl Shown<'_> {
             (Some(command), Format::Table | Format::Md) => sink.text(&format!("\ncode: {command}\n"))?,
             _ => {}
         }
+        let is_told = is_agent || sink.format().is_for_people();
         sink.finish()?;
+        if self.rows.num_rows() == 0 && !is_told {
+            session.terminal.note(&self.no_difference());
+        }
         self.tell(session);
         Ok(())
     }
@@ -132,11 +138,13 @@ impl Shown<'_> {
     fn write_rows(&self, sink: &mut Sink) -> Result<()> {
         let is_bare = sink.format().is_for_people() || sink.tokens_left().is_some();
         match self.rows.num_rows() {
-            0 if is_bare => {
-                sink.text(&format!("no difference between {} and {}\n", self.a.run_id, self.b.run_id))
-            }
+            0 if is_bare => sink.text(&format!("{}\n", for_people(&self.no_difference()))),
             _ => sink.batch(&self.rows),
         }
+    }
+
+    fn no_difference(&self) -> String {
+        format!("no difference between {} and {}", self.a.run_id, self.b.run_id)
     }
 
     /// The rows, and how the files differ.
@@ -165,9 +173,11 @@ impl Shown<'_> {
 
     /// The command that shows the difference, where there are two commits.
     fn command(&self) -> Option<String> {
-        let (a, b) = (self.a.commit.as_deref()?, self.b.commit.as_deref()?);
+        // Other words from a log are no commits, and could be options.
+        let commit = |code: &'_ Code| code.commit.clone().filter(|commit| is_hash(commit));
+        let (a, b) = (commit(self.a)?, commit(self.b)?);
         let words = ["git".as_ref(), "diff".as_ref(), a.as_ref(), b.as_ref()];
-        (a != b).then(|| self.between.map_or_else(|| crate::workspace::git::shell(&words), Between::command))
+        (a != b).then(|| self.between.map_or_else(|| shell(&words), Between::command))
     }
 
     fn tell(&self, session: &Session) {
