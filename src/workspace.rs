@@ -29,12 +29,14 @@ pub mod code;
 mod diagnosis;
 pub mod git;
 mod place;
+mod queries;
 
 pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
 pub use crate::settings::template as settings_template;
 pub use diagnosis::{Case, NotChecked};
+pub use queries::Admits;
 
 /// How often a question is asked again because it met damage.
 const REPAIRS: usize = 4;
@@ -62,10 +64,6 @@ pub struct Options {
     /// The present, milliseconds since 1970; default: the clock. Decides which run is still running.
     pub now_ms: Option<i64>,
 }
-
-/// Judges a query by what it would be called: names may be taken already. What is wrong begins with its
-/// place in the file, as in `:3: why`.
-pub type Admits = fn(&Canned) -> Result<(), String>;
 
 /// A root with its cache. `Send + Sync`; shared by reference or `Arc`.
 pub struct Workspace {
@@ -136,7 +134,7 @@ impl Workspace {
         let own = [place.root.join(".runq/queries"), place.cache.join("queries")];
         let mut folders: Vec<PathBuf> = own.into_iter().chain(folders).collect();
         folders.dedup();
-        let (queries, notes) = load_queries(&folders, options.admits);
+        let (queries, notes) = queries::load(&folders, options.admits);
         let cache = Arc::new(Cache::new(place, &settings, &options)?);
         Ok(Self { cache, settings, options, queries, notes, tell: None, kept: Mutex::default() })
     }
@@ -533,39 +531,6 @@ fn run_word(query: &Canned, params: &BTreeMap<String, ParamValue>) -> Option<Str
         ParamValue::Text(word) => Some(word.clone()),
         _ => None,
     }
-}
-
-/// Canned queries: the built-in ones, then the user's; a file that is wrong is a note.
-fn load_queries(folders: &[PathBuf], admits: Option<Admits>) -> (Vec<Canned>, Vec<String>) {
-    let mut queries = canned::built_in().to_vec();
-    let mut notes = Vec::new();
-    for folder in folders {
-        let files = canned::load_each(folder).unwrap_or_else(|error| {
-            notes.push(format!("{error:#}"));
-            Vec::new()
-        });
-        for (file, query) in files {
-            let admitted = query.and_then(|query| match admits.map(|admits| admits(&query)) {
-                Some(Err(why)) => Err(anyhow::anyhow!("{}{why}", file.display())),
-                _ => Ok(query),
-            });
-            match admitted {
-                Ok(query) if queries.iter().any(|known| known.built_in && known.is_called(&query.name)) => {
-                    notes.push(format!(
-                        "{}: runq has a command \"{}\" of its own",
-                        file.display(),
-                        query.name
-                    ));
-                }
-                Ok(query) => {
-                    queries.retain(|known| known.name != query.name);
-                    queries.push(query);
-                }
-                Err(error) => notes.push(format!("{error:#}")),
-            }
-        }
-    }
-    (queries, notes)
 }
 
 /// Half of the memory of the machine; 2 GiB where it cannot be told.
