@@ -9,6 +9,7 @@
 -- param: sort order optional  What to sort by, as in val_loss; -val_loss is from the highest down
 -- param: limit count -n optional  Rows at most; default: all
 -- param: metric metric_form -m optional  Metric to show; default: of each run the first with a goal, validation before training
+-- param: prefer text optional  Metric to show of the runs that have it; default: primary_metric of runq.toml
 -- param: duplicates flag  Include further formats of a run that is listed already
 -- param: all flag  Include runs that crashed or have metrics of fewer than 3 points, which are left out for an agent
 -- param: brief flag  Leave those out, as for an agent
@@ -75,6 +76,7 @@ shown_metrics as (
       partition by summary.run_id
       order by
         summary.key = $metric desc,
+        coalesce(summary.key = $prefer, false) desc,
         summary.goal is null,
         not starts_with(normal_key(summary.key), 'val/'),
         normal_key(summary.key) not in ('val/loss', 'train/loss', 'loss'),

@@ -6,16 +6,30 @@ use crate::records::roles::Rules;
 use crate::sources::console::{self, Console};
 use runq_udfs::kernels::diagnosis::{Limits, Role};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+
+mod template;
+
+pub use template::template;
 
 /// What a project sets once for everyone.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Folders below the root in which logs are looked for; without one, in all of it.
+    pub roots: Vec<PathBuf>,
     /// `.gitignore`-like patterns of what is no log.
     pub ignore: Vec<String>,
     /// Which way a metric is better: `[goals] my_metric = "max"`.
     pub goals: BTreeMap<String, GoalWord>,
+    /// The metric that is shown where none is asked for, and by which `@best` is the best run.
+    pub primary_metric: Option<String>,
+    /// Words that stand for a metric or a run: `[aliases] vl = "val/loss"`.
+    pub aliases: BTreeMap<String, String>,
+    /// Metrics that are asked for together: `[groups] losses = ["train/loss", "val/loss"]`, then `-k losses`.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// What metrics are called in pictures: `[names] "val/loss" = "validation loss"`.
+    pub names: BTreeMap<String, String>,
     /// Folders with canned queries besides `.runq/queries`.
     pub queries: Vec<PathBuf>,
     /// Patterns for printed logs: `[[console.patterns]]`.
@@ -83,6 +97,30 @@ impl Settings {
         }
     }
 
+    /// Patterns of what is no log: all but `roots`, and what `ignore` says.
+    pub fn left_out(&self) -> Vec<String> {
+        let mut patterns = Vec::new();
+        let is_part =
+            |root: &&PathBuf| self.roots.iter().any(|other| other != *root && root.starts_with(other));
+        for root in self.roots.iter().filter(|root| !is_part(root)) {
+            let mut folder = String::from("/");
+            for part in root.components() {
+                if let Component::Normal(name) = part {
+                    let name = escaped(&name.to_string_lossy());
+                    let pair = [format!("{folder}*"), format!("!{folder}{name}/")];
+                    folder = format!("{folder}{name}/");
+                    patterns.extend(pair);
+                }
+            }
+        }
+        // The last pattern that matches counts: what leaves out a folder stands before what brings back.
+        let depth = |pattern: &str| pattern.trim_end_matches('/').matches('/').count();
+        patterns.sort_by_cached_key(|pattern| (depth(pattern), pattern.starts_with('!'), pattern.clone()));
+        patterns.dedup();
+        patterns.extend(self.ignore.iter().cloned());
+        patterns
+    }
+
     /// By what runs are judged.
     pub fn rules(&self) -> Rules {
         let roles = self.roles.iter().map(|(key, word)| (key.clone(), word.0)).collect();
@@ -92,13 +130,40 @@ impl Settings {
     fn parse(text: &str) -> Result<Self, UserError> {
         let settings: Self = toml::from_str(text).map_err(|error| {
             let line = error.message().lines().next().unwrap_or_default().to_string();
-            UserError::failed(line)
-                .hint("known keys: ignore, goals, queries, console.patterns, roles, thresholds")
+            UserError::failed(line).hint(format!("known keys: {}", KEYS.join(", ")))
         })?;
+        let is_below = |root: &PathBuf| {
+            root.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+        };
+        if let Some(root) = settings.roots.iter().find(|root| !is_below(root)) {
+            let message = format!("{} in roots is no folder below the root", root.display());
+            return Err(UserError::failed(message).hint("logs elsewhere have a root of their own: -C DIR"));
+        }
         Console::new(&settings.console)?;
         Ok(settings)
     }
 }
+
+/// A name as a pattern that means just it.
+fn escaped(name: &str) -> String {
+    let escape = |c: char| if "*?[]{}\\!# ".contains(c) { format!("\\{c}") } else { c.to_string() };
+    name.chars().map(escape).collect()
+}
+
+/// What may be set.
+const KEYS: [&str; 11] = [
+    "roots",
+    "ignore",
+    "primary_metric",
+    "goals",
+    "aliases",
+    "groups",
+    "names",
+    "queries",
+    "console.patterns",
+    "roles",
+    "thresholds",
+];
 
 #[cfg(test)]
 mod tests {
@@ -116,6 +181,41 @@ mod tests {
         assert_eq!(settings.goals["score"], GoalWord::Max);
         std::fs::write(folder.path().join("runq.toml"), "ignored = []\n").unwrap();
         assert!(Settings::load(folder.path()).unwrap_err().message.contains("ignored"));
+    }
+
+    #[test]
+    fn roots_leave_out_all_else() {
+        let patterns = |text: &str| Settings::parse(text).map(|settings| settings.left_out());
+        assert_eq!(patterns("ignore = [\"old/\"]").unwrap(), ["old/"]);
+        assert_eq!(
+            patterns("roots = [\"a/b\", \"./a/c\", \"x*\"]\nignore = [\"old/\"]").unwrap(),
+            ["/*", "!/a/", "!/x\\*/", "/a/*", "!/a/b/", "!/a/c/", "old/"]
+        );
+        for wrong in ["../a", "/a"] {
+            let error = patterns(&format!("roots = [\"{wrong}\"]")).unwrap_err();
+            assert_eq!(error.message, format!("{wrong} in roots is no folder below the root"));
+        }
+    }
+
+    #[test]
+    fn the_template_names_every_setting_and_sets_none() {
+        let text = template();
+        assert_eq!(Settings::parse(&text).unwrap(), Settings::default());
+        let settings =
+            |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).map(str::to_owned);
+        let uncommented: Vec<String> =
+            text.lines().map(|line| settings(line).unwrap_or_else(|| line.to_owned())).collect();
+        let all = Settings::parse(&uncommented.join("\n")).unwrap();
+        assert_eq!(all.thresholds, Limits::default());
+        for key in KEYS {
+            let (table, name) = key.split_once('.').unwrap_or(("", key));
+            let is_there = uncommented.iter().any(|line| {
+                line.starts_with(&format!("{name} = "))
+                    || line.starts_with(&format!("[{key}"))
+                    || line.starts_with(&format!("[[{table}.{name}"))
+            });
+            assert!(is_there, "{key}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::engine::canned::{self, Canned, ParamType, ParamValue};
 use crate::engine::hints::taken_for;
 use crate::engine::runs::{BEST, spellings};
 use crate::engine::system::is_below;
-use crate::engine::{Engine, EngineOptions, compute};
+use crate::engine::{Engine, EngineOptions, Words, compute};
 use crate::error::UserError;
 use crate::records::batch::to_batch;
 use crate::settings::Settings;
@@ -25,13 +25,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 mod cache;
+pub mod code;
 mod diagnosis;
+pub mod git;
 mod place;
+mod queries;
 
 pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};
 pub use crate::engine::files::TableFile;
 pub use crate::ingest::{Outcome, Progress, Quiet};
+pub use crate::settings::template as settings_template;
 pub use diagnosis::{Case, NotChecked};
+pub use queries::Admits;
 
 /// How often a question is asked again because it met damage.
 const REPAIRS: usize = 4;
@@ -52,6 +57,8 @@ pub struct Options {
     pub show_secrets: bool,
     /// Make nothing anew that is found damaged when a question is asked (`--no-refresh`).
     pub read_only: bool,
+    /// Whether a query of the user's own may be one; why not.
+    pub admits: Option<Admits>,
     /// Sizes at which things happen.
     pub limits: Limits,
     /// The present, milliseconds since 1970; default: the clock. Decides which run is still running.
@@ -127,7 +134,7 @@ impl Workspace {
         let own = [place.root.join(".runq/queries"), place.cache.join("queries")];
         let mut folders: Vec<PathBuf> = own.into_iter().chain(folders).collect();
         folders.dedup();
-        let (queries, notes) = load_queries(&folders)?;
+        let (queries, notes) = queries::load(&folders, options.admits);
         let cache = Arc::new(Cache::new(place, &settings, &options)?);
         Ok(Self { cache, settings, options, queries, notes, tell: None, kept: Mutex::default() })
     }
@@ -171,6 +178,29 @@ impl Workspace {
             ));
         }
         Ok(outcome)
+    }
+
+    /// What could not be loaded on opening, in lines for people.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The metric that is shown where none is asked for, by the settings, where some run has it.
+    pub async fn primary_metric(&self) -> Option<String> {
+        let word = self.settings.primary_metric.as_deref()?;
+        self.asked(async |engine| engine.resolve_form(word).await).await.ok()
+    }
+
+    /// The same of one run.
+    pub async fn primary_metric_of(&self, run_id: &str) -> Option<String> {
+        let words = [self.settings.primary_metric.clone()?];
+        let found = self.asked(async |engine| engine.resolve_metrics_of(run_id, &words).await).await.ok()?;
+        found.into_iter().next().map(|(_, key)| key)
+    }
+
+    /// What a metric is called in pictures: by the settings, else its name.
+    pub fn display_name<'n>(&'n self, metric: &'n str) -> &'n str {
+        self.settings.names.get(metric).map_or(metric, String::as_str)
     }
 
     /// When the cache was last written; `None` where there is nothing to answer from.
@@ -322,6 +352,7 @@ impl Workspace {
     }
 
     fn told(&self, word: &str, metric: String) -> String {
+        let word = self.settings.aliases.get(word).map_or(word, String::as_str);
         if metric != word {
             self.tell(&taken_for(word, &metric));
         }
@@ -426,6 +457,11 @@ impl Workspace {
             goals,
             show_secrets: self.options.show_secrets,
             below: self.cache.place.below.clone(),
+            words: Words {
+                aliases: self.settings.aliases.clone(),
+                primary_metric: self.settings.primary_metric.clone(),
+                groups: self.settings.groups.clone(),
+            },
         };
         Engine::open(catalog, &options).await
     }
@@ -495,27 +531,6 @@ fn run_word(query: &Canned, params: &BTreeMap<String, ParamValue>) -> Option<Str
         ParamValue::Text(word) => Some(word.clone()),
         _ => None,
     }
-}
-
-/// Canned queries: the built-in ones, then the user's; a file that is wrong is a note.
-fn load_queries(folders: &[PathBuf]) -> anyhow::Result<(Vec<Canned>, Vec<String>)> {
-    let mut queries = canned::built_in().to_vec();
-    let mut notes = Vec::new();
-    for folder in folders {
-        for query in canned::load_each(folder)? {
-            match query {
-                Ok(query) if queries.iter().any(|known| known.built_in && known.is_called(&query.name)) => {
-                    notes.push(format!("{}: runq has a command of this name", query.name));
-                }
-                Ok(query) => {
-                    queries.retain(|known| known.name != query.name);
-                    queries.push(query);
-                }
-                Err(error) => notes.push(format!("{error:#}")),
-            }
-        }
-    }
-    Ok((queries, notes))
 }
 
 /// Half of the memory of the machine; 2 GiB where it cannot be told.

@@ -21,7 +21,7 @@
 use crate::error::{UserError, nearest};
 use anyhow::{Context, Result, anyhow, bail};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 mod param;
@@ -57,6 +57,11 @@ impl Canned {
     /// The parameter of that name.
     pub fn param(&self, name: &str) -> Option<&Param> {
         self.params.iter().find(|param| param.name == name)
+    }
+
+    /// The line of the file that declares a parameter.
+    pub fn line_of(&self, param: &str) -> usize {
+        param_line(&self.sql, param)
     }
 
     /// Whether it can be planned only with its values in place: a table function takes literals, a rolling
@@ -101,6 +106,7 @@ const FILES: &[(&str, &str)] = built_in_files![
     "console",
     "phases",
     "best",
+    "diff",
     "keys"
 ];
 
@@ -113,11 +119,11 @@ pub fn built_in() -> &'static [Canned] {
 
 /// The queries of a user's folder, by name; none where there is no folder.
 pub fn load_folder(path: &Path) -> Result<Vec<Canned>> {
-    load_each(path)?.into_iter().collect()
+    load_each(path)?.into_iter().map(|(_, query)| query).collect()
 }
 
 /// The same, file by file, so that a bad file does not take the others with it.
-pub fn load_each(path: &Path) -> Result<Vec<Result<Canned>>> {
+pub fn load_each(path: &Path) -> Result<Vec<(PathBuf, Result<Canned>)>> {
     if !path.is_dir() {
         return Ok(Vec::new());
     }
@@ -125,13 +131,15 @@ pub fn load_each(path: &Path) -> Result<Vec<Result<Canned>>> {
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "sql"));
     files.sort();
-    Ok(files.iter().map(|file| load(file)).collect())
+    Ok(files.into_iter().map(|file| (file.clone(), load(&file))).collect())
 }
 
 fn load(file: &Path) -> Result<Canned> {
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let name = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    parse(name, &text, false).with_context(|| format!("in {}", file.display()))
+    // Errors begin with the name of the file: its folder completes it.
+    let folder = file.parent().unwrap_or(Path::new(""));
+    parse(name, &text, false).map_err(|error| anyhow!("{}", folder.join(error.to_string()).display()))
 }
 
 /// Parses a file. `name` is its name without `.sql`; errors begin with `NAME.sql:LINE`.

@@ -185,9 +185,13 @@ impl SchemaProvider for PublicTables {
 
 /// The public tables, over the stored ones.
 fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static str, String)> {
-    let (args, value) = match options.show_secrets {
-        true => ("args", "value"),
-        false => ("mask_args(args) as args", "mask_value(key, value) as value"),
+    let (args, remote, value) = match options.show_secrets {
+        true => ("args", "git_remote", "value"),
+        false => (
+            "mask_args(args) as args",
+            "mask_value('', git_remote) as git_remote",
+            "mask_value(key, value) as value",
+        ),
     };
     let now_ms = options.now_ms;
     let duplicate_of = if has_duplicates { "duplicate_of(run_id) as duplicate_of" } else { "duplicate_of" };
@@ -203,7 +207,7 @@ fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static s
                     state_detail, exit_code, created_at, updated_at, duration_s, last_step, planned_steps,
                     point_count, metric_count, segment_count, run_group, job_type, sweep_id, parent_run_id,
                     {duplicate_of}, tags, notes, host, user_name, program, {args}, git_commit, git_branch, git_dirty,
-                    git_remote, phase, worst_level, path
+                    {remote}, phase, worst_level, path
                  from runs"
             ),
         ),

@@ -58,6 +58,39 @@ pub struct EngineOptions {
     pub show_secrets: bool,
     /// Show only runs at or below this path.
     pub below: Option<String>,
+    /// Words of the project for metrics and runs.
+    pub words: Words,
+}
+
+/// Words of a project's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Names of metrics and runs by the words that stand for them.
+    pub aliases: BTreeMap<String, String>,
+    /// The metric by which a run is the best when none is named.
+    pub primary_metric: Option<String>,
+    /// Metrics that are asked for together, by the word for them.
+    pub groups: BTreeMap<String, Vec<String>>,
+}
+
+impl Words {
+    /// What a word stands for; mostly itself.
+    pub fn meant<'w>(&'w self, word: &'w str) -> &'w str {
+        self.aliases.get(word).map_or(word, String::as_str)
+    }
+
+    /// The same of a word for a run, in which `@best` needs a metric.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn run(&self, word: &str) -> Result<String, UserError> {
+        match (self.meant(word), &self.primary_metric) {
+            (runs::BEST_OF_ALL, Some(metric)) => Ok(format!("{}{metric}", runs::BEST)),
+            (runs::BEST_OF_ALL, None) => Err(UserError::usage("@best of which metric?")
+                .hint("write @best:METRIC, or set primary_metric in runq.toml")),
+            (meant, _) => Ok(meant.to_owned()),
+        }
+    }
 }
 
 /// The tables at one instant, ready to be asked. Clones share them; each has its own time to answer.
@@ -78,6 +111,7 @@ pub struct Engine {
     best_runs: BestRuns,
     /// Metrics by the words they were asked for.
     metrics: Arc<Mutex<HashMap<String, String>>>,
+    words: Words,
 }
 
 /// Runs that were asked for as the best of a metric, by the word that was used.
@@ -122,6 +156,7 @@ impl Engine {
             index,
             best_runs,
             metrics,
+            words: options.words.clone(),
         }
         .within(options.timeout))
     }
@@ -165,11 +200,12 @@ impl Engine {
     /// # Errors
     /// When no run, or more than one, goes by that word.
     pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
-        let Some(metric) = word.strip_prefix(runs::BEST) else {
-            return Ok(self.runs().await?.resolve(word)?);
+        let meant = self.words.run(word)?;
+        let run_id = match meant.strip_prefix(runs::BEST) {
+            None if meant == word => return Ok(self.runs().await?.resolve(word)?),
+            None => self.runs().await?.resolve(&meant)?,
+            Some(metric) => runs::best_run(&self.small, &self.resolve_form(metric).await?).await?,
         };
-        let metric = self.resolve_form(metric).await?;
-        let run_id = runs::best_run(&self.small, &metric).await?;
         locked(&self.best_runs).insert(word.to_string(), run_id.clone());
         Ok(run_id)
     }
@@ -182,7 +218,7 @@ impl Engine {
     pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
         match self.metric_form(word).await? {
             Some(metric) => Ok(metric),
-            None => Err(runs::several(&self.small, word).await?.into()),
+            None => Err(runs::several(&self.small, self.words.meant(word)).await?.into()),
         }
     }
 
@@ -191,7 +227,7 @@ impl Engine {
     /// # Errors
     /// When there is none.
     pub async fn resolve_form(&self, word: &str) -> anyhow::Result<String> {
-        Ok(self.metric_form(word).await?.unwrap_or_else(|| word.to_string()))
+        Ok(self.metric_form(word).await?.unwrap_or_else(|| self.words.meant(word).to_string()))
     }
 
     /// `None` where there are several.
@@ -199,7 +235,8 @@ impl Engine {
         if let Some(metric) = locked(&self.metrics).get(word) {
             return Ok(Some(metric.clone()));
         }
-        let Some(metric) = runs::metric(&self.small, word).await? else { return Ok(None) };
+        let meant = self.words.meant(word);
+        let Some(metric) = runs::metric(&self.small, meant).await? else { return Ok(None) };
         // What is asked for by its own name is asked for again by the parts of one command.
         let names = [word, &metric].map(|word| (word.to_string(), metric.clone()));
         locked(&self.metrics).extend(names);
@@ -220,7 +257,9 @@ impl Engine {
             return Ok(());
         }
         self.runs().await?;
-        let words = sql.split('\'').filter(|word| word.starts_with(runs::BEST));
+        let is_looked_up =
+            |word: &&str| word.starts_with(runs::BEST_OF_ALL) || self.words.aliases.contains_key(*word);
+        let words = sql.split('\'').filter(is_looked_up);
         for word in words.collect::<BTreeSet<_>>() {
             self.resolve_run(word).await?;
         }

@@ -3,7 +3,7 @@
 use super::canned::{self, Canned, ParamType, ParamValue};
 use super::hints::several_metrics;
 use super::selection::{self, Selection};
-use super::{Engine, runs};
+use super::{Engine, Words, runs};
 use crate::error::UserError;
 use crate::records::names::{Meant, meant};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta};
@@ -81,7 +81,7 @@ impl Engine {
     /// # Errors
     /// When it is none, or names what is not there.
     pub async fn select_runs(&self, kind: ParamType, text: &str) -> anyhow::Result<Selection> {
-        let names = selection::Names::of(&self.small).await?;
+        let names = selection::Names::of(&self.small).await?.with_words(&self.words);
         Ok(match kind {
             ParamType::Order => selection::placed(text, &names)?,
             _ => selection::meeting(text, &names)?,
@@ -111,7 +111,7 @@ impl Engine {
              order by starts_with(key, 'system/'), key",
             canned::quoted(run_id)
         );
-        Ok(chosen(words, run_id, &runs::names(&self.small, &sql).await?)?)
+        Ok(chosen(words, run_id, &runs::names(&self.small, &sql).await?, &self.words)?)
     }
 }
 
@@ -134,7 +134,12 @@ fn one_of(word: String, known: &[&str], what: &str, plural: &str) -> Result<Stri
     })
 }
 
-fn chosen(words: &[String], run_id: &str, known: &[String]) -> Result<Vec<(String, String)>, UserError> {
+fn chosen(
+    words: &[String],
+    run_id: &str,
+    known: &[String],
+    own: &Words,
+) -> Result<Vec<(String, String)>, UserError> {
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let mut wanted: Vec<&str> = Vec::new();
     for word in words {
@@ -143,7 +148,23 @@ fn chosen(words: &[String], run_id: &str, known: &[String]) -> Result<Vec<(Strin
             false => wanted.extend(word.split(',').map(str::trim).filter(|key| !key.is_empty())),
         }
     }
-    wanted.into_iter().map(|word| Ok((word.to_owned(), known_as(word, run_id, &names)?))).collect()
+    let one = |word: &str| Ok((word.to_owned(), known_as(own.meant(word), run_id, &names)?));
+    let mut found = Vec::new();
+    for word in wanted {
+        match own.groups.get(word).filter(|_| !names.contains(&word)) {
+            None => found.push(one(word)?),
+            // Few runs have all of a group.
+            Some(group) => {
+                let before = found.len();
+                found.extend(group.iter().filter_map(|member| one(member).ok()));
+                if found.len() == before {
+                    let message = format!("run \"{run_id}\" has no metric of the group \"{word}\"");
+                    return Err(UserError::failed(message).hint(format!("the group is {}", group.join(", "))));
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The metric of the run that a word names.
@@ -217,13 +238,18 @@ mod tests {
     }
 
     fn keys(words: &[&str], known: &[&str]) -> Vec<String> {
-        chosen(&texts(words), "r", &texts(known)).unwrap().into_iter().map(|(_, key)| key).collect()
+        chosen(&texts(words), "r", &texts(known), &Words::default())
+            .unwrap()
+            .into_iter()
+            .map(|(_, key)| key)
+            .collect()
     }
 
     #[test]
     fn metrics_go_by_other_spellings_and_unknown_ones_bring_the_nearest() {
         assert_eq!(keys(&["lr, eval/loss"], &["lr", "val_loss"]), ["lr", "val_loss"]);
-        let error = chosen(&texts(&["val_los"]), "r", &texts(&["lr", "val_loss"])).unwrap_err();
+        let known = texts(&["lr", "val_loss"]);
+        let error = chosen(&texts(&["val_los"]), "r", &known, &Words::default()).unwrap_err();
         assert_eq!(error.message, "run \"r\" has no metric \"val_los\"");
         assert_eq!(error.hint.as_deref(), Some("did you mean \"val_loss\"?"));
     }

@@ -30,6 +30,9 @@ struct Best {
 /// The prefix of "the run with the best value of a metric".
 pub const BEST: &str = "@best:";
 
+/// The same with the metric that the settings name.
+pub const BEST_OF_ALL: &str = "@best";
+
 /// All runs, newest first.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunIndex {

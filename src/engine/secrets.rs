@@ -71,15 +71,17 @@ fn mask_text(text: &str) -> Option<String> {
     (masked != text).then_some(masked)
 }
 
-/// `scheme://user:password@host`, or `key=token`, with the secret masked.
+/// `scheme://user:password@host`, `scheme://token@host` or `key=token`, with the secret masked.
 fn mask_address(word: &str) -> Option<String> {
     if let Some((key, _)) = word.split_once('=').filter(|(_, value)| is_secret_text(value)) {
         return Some(format!("{key}={MASK}"));
     }
     let (scheme, rest) = word.split_once("://")?;
     let (login, host) = rest.split_once('@').filter(|(login, _)| !login.contains('/'))?;
-    let (user, _) = login.split_once(':')?;
-    Some(format!("{scheme}://{user}:{MASK}@{host}"))
+    match login.split_once(':') {
+        Some((user, _)) => Some(format!("{scheme}://{user}:{MASK}@{host}")),
+        None => is_secret_text(login).then(|| format!("{scheme}://{MASK}@{host}")),
+    }
 }
 
 /// A command line with the values of secret arguments masked.
@@ -126,6 +128,10 @@ mod tests {
         assert_eq!(mask_value("tokenizer", "bpe"), None);
         let masked = |value: &str| mask_value("note", value).unwrap_or_default();
         assert_eq!(masked("postgres://user:pa55w0rd@host/db"), "postgres://user:***@host/db");
+        assert_eq!(
+            masked("https://ghp_abcdefghijklmnopqrstuvwx@github.com/a/b.git"),
+            "https://***@github.com/a/b.git"
+        );
         assert_eq!(masked("Bearer abcdefghijkl"), "Bearer ***");
         assert_eq!(masked("[\"--api-key\", \"sk-zzzz\", \"--lr\"]"), "[\"--api-key\",\"***\",\"--lr\"]");
         assert_eq!(masked("use sk-abcdefghijklmnopqrstuvwx, please"), "use ***, please");

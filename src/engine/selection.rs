@@ -12,7 +12,7 @@
 //! `last(loss)`, `min(loss)` and the other columns of `summary` say which. NaN and infinities meet nothing.
 
 use super::canned::quoted;
-use super::{guard, runs};
+use super::{Words, guard, runs};
 use crate::error::UserError;
 use crate::records::names::normal_form;
 use datafusion::arrow::array::AsArray;
@@ -76,6 +76,7 @@ pub struct Names {
     /// Configuration keys, and whether some run has a number there.
     configs: BTreeMap<String, bool>,
     metrics: Vec<String>,
+    words: Words,
 }
 
 impl Names {
@@ -94,7 +95,12 @@ impl Names {
             let numbers = batch.column(1).as_boolean().iter().map(|is| is.unwrap_or(false));
             configs.extend(keys.zip(numbers));
         }
-        Ok(Names { columns, configs, metrics: runs::metrics(ctx).await? })
+        Ok(Names { columns, configs, metrics: runs::metrics(ctx).await?, words: Words::default() })
+    }
+
+    /// The same, and words of the project for them.
+    pub fn with_words(self, words: &Words) -> Names {
+        Names { words: words.clone(), ..self }
     }
 
     fn column(&self, word: &str) -> Option<&str> {
@@ -307,6 +313,7 @@ impl Reader<'_> {
         let function = call.name.to_string().to_lowercase();
         let column = STATISTICS.into_iter().find(|name| *name == function);
         let (Some(column), Some(word)) = (column, only_argument(call)) else { return Ok(None) };
+        let word = self.names.words.meant(&word).to_owned();
         match self.names.has_metric(&word) {
             true => Ok(Some(self.pick(Pick::Metric { word, column: Some(column) }))),
             false => {
@@ -319,6 +326,7 @@ impl Reader<'_> {
 
     fn value(&mut self, name: &str, is_text: bool) -> Result<Expr, UserError> {
         let names = self.names;
+        let name = names.words.meant(name);
         let bare = name.strip_prefix(CONFIG).filter(|bare| names.config(bare).is_some());
         if bare.is_none()
             && let Some(column) = names.column(name)
@@ -418,6 +426,7 @@ mod tests {
             columns: texts(&["run_id", "state", "duration_s", "git_dirty"]),
             configs: configs.map(|(key, is)| (key.to_owned(), is)).into(),
             metrics: texts(&["lr", "loss", "val/loss"]),
+            words: Words::default(),
         }
     }
 

@@ -9,6 +9,9 @@ use arrow::record_batch::RecordBatch;
 /// Most characters of a text; the other formats hold all of it.
 pub const TEXT_CHARS: usize = 160;
 
+/// Most characters of a word that is not cut.
+const WORD_CHARS: usize = 30;
+
 /// An answer as far as it fits.
 pub struct Brief {
     text: String,
@@ -94,11 +97,16 @@ fn line(cells: impl Iterator<Item = String>) -> Result<String> {
     Ok(String::from_utf8_lossy(&writer.into_inner()?).into_owned())
 }
 
-/// One line of at most [`TEXT_CHARS`] characters, and whether that is less than there was.
+/// One line of at most [`TEXT_CHARS`] characters, and whether that is less than there was. It is cut before a
+/// word or a number, unless that is long itself.
 fn brief_text(text: &str) -> (String, bool) {
     match text.char_indices().nth(TEXT_CHARS) {
         None => (one_line(text), false),
-        Some((end, _)) => (format!("{}…", one_line(&text[..end])), true),
+        Some((end, _)) => {
+            let head = &text[..end];
+            let word = head.rfind(char::is_whitespace).filter(|at| head[*at..].chars().count() <= WORD_CHARS);
+            (format!("{}…", one_line(&head[..word.unwrap_or(end)])), true)
+        }
     }
 }
 
@@ -136,5 +144,7 @@ mod tests {
         brief.write(&batch).unwrap();
         assert_eq!((brief.cut_texts, brief.is_cut()), (1, false));
         assert_eq!(brief.text().chars().count(), "text\n".len() + TEXT_CHARS + 2);
+        let (text, _) = brief_text(&format!("{} 12345 and more", "x".repeat(TEXT_CHARS - 4)));
+        assert_eq!(text, format!("{}…", "x".repeat(TEXT_CHARS - 4)));
     }
 }

@@ -1,11 +1,13 @@
 //! Curves as a picture: for a terminal, as SVG, PNG or HTML, all by one drawing.
 
+mod axis;
 mod png;
 mod screen;
 
 use super::cell::{one_line, short_float};
 use crate::error::UserError;
 use anyhow::{Result, anyhow};
+use axis::{Ticked, even_ticks, log_ticks};
 use plotters::chart::{ChartBuilder, ChartContext, LabelAreaPosition, SeriesLabelPosition};
 use plotters::coord::types::RangedCoordf64;
 use plotters::drawing::{DrawingArea, IntoDrawingArea};
@@ -182,6 +184,8 @@ impl Plot {
         let (x, y) = bounds(&lines, self.is_log)?;
         let (width, height) = area.dim_in_pixel();
         let labels = y_labels(&y, self.is_log, look, height);
+        let ticks = if self.is_log { log_ticks(&y, labels.len()) } else { even_ticks(&y, labels.len()) };
+        let labels = if self.is_log { ticks.iter().map(|tick| label(*tick, true)).collect() } else { labels };
         let side = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0) as u32 + 1;
         let mut builder = ChartBuilder::on(area);
         builder
@@ -192,8 +196,9 @@ impl Plot {
             builder
                 .caption(one_line(&self.title), ("sans-serif", look.font_size + 4).into_font().color(&AXIS));
         }
-        let mut chart = builder.build_cartesian_2d(x, y.clone()).map_err(drawn)?;
-        self.mesh(&mut chart, look, width / (look.letter * 10), labels.len())?;
+        let rows = Ticked::new(&y, ticks);
+        let mut chart = builder.build_cartesian_2d(x, rows).map_err(drawn)?;
+        self.mesh(&mut chart, look, width / (look.letter * 10))?;
         for (index, line) in lines.iter().enumerate() {
             self.draw_line(&mut chart, index, line, y.start, look)?;
         }
@@ -210,13 +215,7 @@ impl Plot {
         area.present().map_err(|error| anyhow!("{error}"))
     }
 
-    fn mesh<B: DrawingBackend>(
-        &self,
-        chart: &mut Chart<'_, B>,
-        look: Look,
-        columns: u32,
-        rows: usize,
-    ) -> Result<()> {
+    fn mesh<B: DrawingBackend>(&self, chart: &mut Chart<'_, B>, look: Look, columns: u32) -> Result<()> {
         let font = || ("sans-serif", look.font_size).into_font().color(&AXIS);
         let y_label = |value: &f64| label(*value, self.is_log);
         let x_label = |value: &f64| short_float(*value);
@@ -225,7 +224,6 @@ impl Plot {
             .bold_line_style(GRID)
             .light_line_style(GRID.mix(0.0))
             .x_labels(columns.max(2) as usize)
-            .y_labels(rows.max(2))
             .x_label_formatter(&x_label)
             .y_label_formatter(&y_label)
             .label_style(font());
@@ -266,7 +264,7 @@ impl Plot {
     }
 }
 
-type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Chart<'a, B> = ChartContext<'a, B, Cartesian2d<RangedCoordf64, Ticked>>;
 
 /// What may go wrong is what the place of the drawing says: memory does not.
 fn drawn<E: std::error::Error + Send + Sync>(

@@ -14,6 +14,7 @@ pub mod exprag;
 pub mod find;
 pub mod guild;
 pub mod jsonl;
+pub mod kept;
 pub mod mlflow;
 pub mod mmengine;
 pub mod neptune;

@@ -46,7 +46,7 @@ impl Cache {
         Ok(Self {
             console: Console::new(&settings.console)?,
             place,
-            ignore: settings.ignore.clone(),
+            ignore: settings.left_out(),
             limits: options.limits,
             rules: settings.rules(),
             now_ms: options.now_ms,

@@ -59,6 +59,7 @@ fn nearest_root(from: &Path) -> Option<PathBuf> {
         // A cache that lost its catalog still marks the root.
         cache.join("catalog.sqlite").is_file()
             || cache.join("tmp").is_dir()
+            || cache.join("queries").is_dir()
             || folder.join("runq.toml").is_file()
     };
     from.ancestors().find(is_root).map(Path::to_path_buf)

@@ -54,7 +54,19 @@ fn every_example_of_the_help_runs() {
     project.write("report.sql", "select count(*) from runs");
     project.refresh();
     let commands = built_in().iter().filter(|query| query.part_of.is_none()).map(|query| query.name.as_str());
-    let others = ["schema", "sql", "plot", "diagnose", "phases", "stop"];
+    let others = [
+        "schema",
+        "sql",
+        "plot",
+        "code",
+        "skill",
+        "init",
+        "completions",
+        "man",
+        "diagnose",
+        "phases",
+        "stop",
+    ];
     let all: Vec<String> = commands.chain(others).flat_map(|command| examples(&project, command)).collect();
     assert!(all.len() >= 30, "{all:?}");
     let tried = |example: &String| {

@@ -83,6 +83,7 @@ fn cases() -> Vec<(&'static str, Values)> {
         ("findings", values(&[run("pubnan001")])),
         ("alerts", values(&[("limit", number(4))])),
         ("anomalies", values(&[])),
+        ("diff", values(&[("a", text("pubclean1")), ("b", text("pubsweep5"))])),
         ("keys", values(&[("pattern", text("LOSS"))])),
         ("best", values(&[("metric", text("val_loss")), ("limit", number(3))])),
     ]
@@ -140,6 +141,24 @@ fn every_query_in_every_format() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The code of a run, where no repository is around.
+#[test]
+fn code_in_every_format() {
+    let project = Project::of("exprag").with_limits(Limits::default());
+    project.refresh();
+    let mut wrong = Vec::new();
+    let run_id = "2e367da7-c37b-4be9-9ee3-b7eec9ff6cc6";
+    for format in FORMATS.map(Format::name).into_iter().chain(["agent"]) {
+        let form = if format == "agent" { vec!["--agent"] } else { vec!["--format", format] };
+        let mut command = runq();
+        command.current_dir(project.root()).args(["--no-refresh", "code", run_id]).args(form);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{format}: {}", String::from_utf8_lossy(&output.stderr));
+        check(&format!("code.{format}"), &String::from_utf8(output.stdout).unwrap(), &mut wrong);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// Commands that are more than a query.
 #[test]
 fn commands_of_several_parts() {
@@ -153,6 +172,8 @@ fn commands_of_several_parts() {
         ("runs-state.agent", &["runs", "--agent", "--where", "lr > 0.001"]),
         ("history-sampled.agent", &["history", "long-20k", "--agent", "--max-tokens", "300"]),
         ("overview.pipe", &[]),
+        ("alerts-brief.agent", &["alerts", "--agent"]),
+        ("anomalies-brief.agent", &["anomalies", "--agent"]),
         ("plot.table", &["plot", "pubnan001", "-k", "train/loss", "--height", "12", "--width", "72"]),
         ("plot-runs.table", &["plot", "pubsweep1", "pubsweep5", "-k", "val_loss", "--height", "12", "--log"]),
         ("plot.csv", &["plot", "pubsweep1", "-k", "val_loss", "--format", "csv"]),

@@ -162,7 +162,7 @@ fn a_folder_gives_its_queries_by_name() {
     std::fs::write(folder.path().join("c.sql"), "select 1").unwrap();
     let error = format!("{:#}", load_folder(folder.path()).unwrap_err());
     assert!(error.contains("c.sql:1: no summary"), "{error}");
-    assert_eq!(load_each(folder.path()).unwrap().iter().filter(|query| query.is_ok()).count(), 2);
+    assert_eq!(load_each(folder.path()).unwrap().iter().filter(|(_, query)| query.is_ok()).count(), 2);
     assert!(load_folder(&folder.path().join("none")).unwrap().is_empty());
 }
 

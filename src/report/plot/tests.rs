@@ -62,6 +62,24 @@ fn nan_breaks_the_line_and_what_is_not_positive_has_no_logarithm() {
 }
 
 #[test]
+fn logarithmic_axes_have_round_labels() {
+    let labels = |low: f64, high: f64, most: usize| {
+        let ticks = log_ticks(&(low.log10()..high.log10()), most);
+        ticks.into_iter().map(|tick| label(tick, true)).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(labels(0.9, 60.0, 10), "1 2 5 10 20 50");
+    assert_eq!(labels(1e-4, 12.0, 8), "0.0001 0.001 0.01 0.1 1 10");
+    assert_eq!(labels(1e-9, 2.0, 4), "1e-09 1e-06 0.001 1");
+    assert_eq!(labels(2.1, 2.9, 5), "2.2 2.4 2.6 2.8");
+    let mut plot = falling();
+    plot.is_log = true;
+    let text = plot.on_screen(60, 20, false).unwrap();
+    for label in ["\n   2│", "\n   1│", "\n 0.5│", "\n0.05│"] {
+        assert!(text.contains(label), "{label}: {text}");
+    }
+}
+
+#[test]
 fn odd_values_are_drawn_too() {
     for values in
         [&[2.0][..], &[2.0; 9], &[0.0], &[1e300, 1e-300], &[-1e-320, 0.0], &[f64::MAX, 0.0], &[1.0, f64::NAN]]

@@ -145,6 +145,27 @@ fn run_record(record: &[u8]) -> Option<proto::Run> {
     None
 }
 
+/// Version of Python and folder of the run, where the first bytes of its log tell.
+pub(super) fn surroundings(head: &[u8]) -> (Option<String>, Option<String>) {
+    let mut bytes = std::io::Cursor::new(head);
+    let mut frames = Frames::new(Window::new(&mut bytes, 0, head.len()), &HEADER, Default::default());
+    let (mut python, mut root) = (None, None);
+    while let (true, Ok(Found::Record)) = (python.is_none() || root.is_none(), frames.next()) {
+        let mut fields = super::parse::wire::Fields(frames.record());
+        while let Ok(Some((field, content))) = fields.next() {
+            if field != proto::payload::ENVIRONMENT {
+                continue;
+            }
+            // It comes in several records, each with a part.
+            if let Ok(part) = proto::Environment::decode(content.bytes()) {
+                python = python.or(super::parse::words::filled(part.python));
+                root = root.or(super::parse::words::filled(part.root));
+            }
+        }
+    }
+    (python, root)
+}
+
 /// One start of a run: a run directory, or a log that lies alone.
 struct Start {
     /// The folder that holds the run directories: ids are unique in it.

@@ -236,12 +236,16 @@ pub(super) struct Exit {
 /// Machine and program; comes in several partial records.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Environment {
+    #[prost(string, tag = "2")]
+    pub python: String,
     #[prost(string, repeated, tag = "5")]
     pub args: Vec<String>,
     #[prost(string, tag = "6")]
     pub program: String,
     #[prost(message, optional, tag = "9")]
     pub git: Option<Git>,
+    #[prost(string, tag = "11")]
+    pub root: String,
     #[prost(string, tag = "12")]
     pub host: String,
     #[prost(string, tag = "13")]

@@ -1,6 +1,8 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
-use super::{best, diagnose, files, globals, history, plot, refresh, schema, sql};
+use super::{
+    best, code, diagnose, diff, files, globals, history, init, manual, plot, refresh, schema, skill, sql,
+};
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
@@ -27,8 +29,25 @@ Examples:
 
 Exit codes: 0 done, 1 failed or not found, 2 wrong use, 3 a --fail-on condition held, 130 interrupted";
 
-/// The whole command line. Of queries that share a name the first counts.
+/// The whole command line, whose help lists the user's own queries under a heading of theirs. Of queries
+/// that share a name the first counts.
 pub fn command(queries: &[Canned]) -> Command {
+    let own: Vec<&Canned> = queries.iter().filter(|query| !query.built_in).collect();
+    let root = full_command(queries);
+    let root = own.iter().fold(root, |root, query| match root.find_subcommand(&query.name) {
+        Some(_) => root.mut_subcommand(&query.name, |command| command.hide(true)),
+        None => root,
+    });
+    if own.is_empty() {
+        return root;
+    }
+    let width = own.iter().map(|query| query.name.len()).max().unwrap_or(0);
+    let lines = own.iter().map(|query| format!("  {:<width$}  {}\n", query.name, query.summary));
+    root.after_help(format!("Your own queries:\n{}\n{AFTER_HELP}", lines.collect::<String>()))
+}
+
+/// The same with all queries among the commands, as shells and manuals list them.
+pub fn full_command(queries: &[Canned]) -> Command {
     let mut root = Command::new("runq")
         .bin_name("runq")
         .version(env!("CARGO_PKG_VERSION"))
@@ -37,9 +56,7 @@ pub fn command(queries: &[Canned]) -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(false)
         .args(globals::declarations());
-    let own =
-        [schema::command(), sql::command(), refresh::command(), files::command(), plot::command(), latest()];
-    let own: Vec<Command> = own.into_iter().chain(diagnose::commands()).collect();
+    let own = own();
     let mut taken: Vec<String> = own.iter().map(|command| command.get_name().to_owned()).collect();
     taken.push("help".to_owned());
     for query in queries {
@@ -51,6 +68,48 @@ pub fn command(queries: &[Canned]) -> Command {
         }
     }
     root.subcommands(own)
+}
+
+/// Commands that are no canned query.
+fn own() -> Vec<Command> {
+    let own = [
+        schema::command(),
+        sql::command(),
+        refresh::command(),
+        files::command(),
+        plot::command(),
+        code::command(),
+        latest(),
+        skill::command(),
+        init::command(),
+    ];
+    own.into_iter().chain(diagnose::commands()).chain(manual::commands()).collect()
+}
+
+/// Whether a query of the user's own can be a command; else why not, beginning with its place.
+///
+/// # Errors
+/// When its name or that of a parameter is taken.
+pub fn admits(query: &Canned) -> Result<(), String> {
+    let is_taken = query.name == "help" || own().iter().any(|command| command.get_name() == query.name);
+    if is_taken {
+        return Err(format!(": runq has a command \"{}\" of its own", query.name));
+    }
+    let globals = globals::declarations();
+    for param in &query.params {
+        let is_global = |arg: &Arg| {
+            arg.get_id() == param.name.as_str()
+                || arg.get_long() == Some(&param.option())
+                || param.short.is_some() && arg.get_short() == param.short
+        };
+        if globals.iter().any(is_global) || param.name == "help" || param.short == Some('h') {
+            let (line, name) = (query.line_of(&param.name), &param.name);
+            return Err(format!(
+                ":{line}: parameter \"{name}\" has the name or letter of an option of every command"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn latest() -> Command {
@@ -69,6 +128,7 @@ fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
     };
     match query.name.as_str() {
         "best" if query.built_in => best::with_options(command),
+        "diff" if query.built_in => diff::with_options(command),
         "history" if query.built_in => history::with_options(command),
         _ => command,
     }

@@ -1,5 +1,6 @@
 //! The options every command takes.
 
+use super::args;
 use crate::error::UserError;
 use crate::report::Format;
 use crate::surfaces::terminal::{Colour, Terminal};
@@ -130,6 +131,7 @@ impl Globals {
             timeout: self.timeout,
             show_secrets: self.show_secrets,
             read_only: self.no_refresh,
+            admits: Some(args::admits),
             ..Options::default()
         }
     }
@@ -255,6 +257,7 @@ pub fn early_options(argv: &[OsString]) -> Options {
     Options {
         root: value(&["--root", "-C"]),
         cache: value(&["--cache"]).or_else(cache_of_environment),
+        admits: Some(args::admits),
         ..Options::default()
     }
 }

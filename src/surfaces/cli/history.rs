@@ -170,7 +170,12 @@ struct Metric {
 
 /// The metrics that are worth seeing unasked.
 pub async fn default_keys_of(session: &Session, run_id: &str) -> Result<Vec<String>> {
-    default_keys(run_id, &metrics(session, run_id).await?)
+    let mut known = metrics(session, run_id).await?;
+    if let Some(primary) = session.workspace.primary_metric_of(run_id).await {
+        known.iter_mut().filter(|metric| metric.key == primary).for_each(|metric| metric.has_goal = true);
+        known.sort_by_key(|metric| metric.key != primary);
+    }
+    default_keys(run_id, &known)
 }
 
 async fn metrics(session: &Session, run_id: &str) -> Result<Vec<Metric>> {

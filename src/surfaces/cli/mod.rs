@@ -3,10 +3,15 @@
 pub(super) mod args;
 mod best;
 mod canned;
+mod code;
 mod diagnose;
+mod diff;
 mod files;
+mod findings;
 pub(super) mod globals;
 mod history;
+mod init;
+mod manual;
 pub(super) mod output;
 mod plot;
 mod progress;
@@ -15,6 +20,7 @@ mod runs;
 pub(super) mod schema;
 pub(super) mod session;
 mod show;
+mod skill;
 mod sql;
 
 use super::repl;
@@ -67,7 +73,7 @@ fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
     let (matches, workspace) = match first {
         Ok(matches) => (matches, None),
         Err(error) if matches!(error.kind(), ErrorKind::InvalidSubcommand | ErrorKind::DisplayHelp) => {
-            match parse_own(&argv) {
+            match parse_own(&argv, error.kind() == ErrorKind::InvalidSubcommand) {
                 Some((matches, workspace)) => (matches.map_err(usage)?, Some(workspace)),
                 None => return Err(usage(error)),
             }
@@ -82,12 +88,20 @@ fn parse(argv: Vec<OsString>) -> Result<Parsed, u8> {
 
 type OwnMatches = (Result<ArgMatches, clap::Error>, Workspace);
 
-fn parse_own(argv: &[OsString]) -> Option<OwnMatches> {
+/// `None` where there are no queries of the user's own. Where the command is unknown with them too, says
+/// which could not be read: it may be one of those.
+fn parse_own(argv: &[OsString], is_unknown: bool) -> Option<OwnMatches> {
     let workspace = Workspace::open(globals::early_options(argv)).ok()?;
-    workspace.queries().iter().any(|query| !query.built_in).then(|| {
-        let matches = args::command(workspace.queries()).try_get_matches_from(argv);
-        (matches, workspace)
-    })
+    let has_own = workspace.queries().iter().any(|query| !query.built_in);
+    let matches = has_own.then(|| args::command(workspace.queries()).try_get_matches_from(argv));
+    let still_unknown = |error: &clap::Error| error.kind() == ErrorKind::InvalidSubcommand;
+    let is_unknown =
+        matches.as_ref().map_or(is_unknown, |matches| matches.as_ref().is_err_and(still_unknown));
+    if is_unknown {
+        let terminal = Terminal::new(Colour::Auto, false);
+        workspace.notes().iter().for_each(|note| terminal.warning(note));
+    }
+    Some((matches?, workspace))
 }
 
 /// Prints help, the version, or what is wrong with the arguments.
@@ -195,8 +209,13 @@ pub(super) async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> R
 
 /// Runs a subcommand but `sql`. Each looks for changes first.
 pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches) -> Result<()> {
-    if name == "refresh" {
-        return refresh::run(session, matches).await;
+    match name {
+        "refresh" => return refresh::run(session, matches).await,
+        skill::NAME => return skill::run(session, matches),
+        init::NAME => return init::run(session, matches),
+        manual::COMPLETIONS => return manual::completions(session, matches),
+        manual::MAN => return manual::man(session, matches),
+        _ => {}
     }
     if explains_only(name, matches) {
         return best::explain(session).await;
@@ -207,6 +226,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
         "files" => files::run(session, matches).await,
         "latest" => show::latest(session).await,
         plot::NAME => plot::run(session, matches).await,
+        code::NAME => code::run(session, matches).await,
         name if diagnose::is_one(name) => diagnose::run(session, name, matches).await,
         name => canned_command(session, find(session, name)?, matches).await,
     }
@@ -218,7 +238,9 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
         "runs" if query.built_in => runs::run(session, values).await,
         "show" if query.built_in => show::run(session, values).await,
         "best" if query.built_in => best::run(session, values, matches).await,
+        "diff" if query.built_in => diff::run(session, values, matches).await,
         "history" if query.built_in => history::run(session, values, matches).await,
+        name if query.built_in && findings::is_one(name) => findings::run(session, name, &values).await,
         name => canned::run(session, name, &values).await,
     }
 }

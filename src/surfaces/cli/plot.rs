@@ -7,7 +7,9 @@ use super::session::Session;
 use crate::engine::canned::{ParamValue, quoted};
 use crate::error::UserError;
 use crate::report::Format;
+use crate::report::brief::Brief;
 use crate::report::plot::{Curve, Picture, Plot};
+use crate::report::tokens::estimate;
 use anyhow::Result;
 use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
 use arrow::record_batch::RecordBatch;
@@ -25,8 +27,12 @@ const SCREEN: (u16, u16) = (100, 24);
 const PICTURE: (u32, u32) = (1_000, 600);
 /// Points of a curve: more than a picture has columns.
 const POINTS: i64 = 2_000;
-/// Tokens of a point, to share a budget among curves.
-const POINT_TOKENS: usize = 16;
+/// Least points of a curve.
+const LEAST: i64 = 3;
+/// A point as an agent gets it, behind its run and key: to share a budget among curves.
+const POINT: &str = "100000,1.234e-05\n";
+/// How often curves are sampled anew, for fewer points, to fit a budget.
+const TRIES: usize = 4;
 
 /// Its declaration.
 pub fn command() -> Command {
@@ -77,18 +83,21 @@ pub fn command() -> Command {
 pub async fn run(session: &Session, matches: &ArgMatches) -> Result<()> {
     session.refuse_show_sql(NAME)?;
     let picture = session.globals.output.as_deref().and_then(picture_of);
-    let curves = curves(session, matches).await?;
     let size = |name| matches.get_one::<u16>(name).copied();
     if picture.is_none() {
         let plan = Plan::of(&session.globals, &session.terminal)?;
         // A table is what people read, and people read a chart.
         let is_for_people = session.globals.output.is_none()
             && session.globals.format.is_none_or(|format| format == Format::Table);
-        if !is_for_people || plan.most_tokens.is_some() {
-            return points(session, &curves);
+        if plan.most_tokens.is_some() {
+            return fitted(session, matches).await;
+        }
+        if !is_for_people {
+            return output::emit_batch(session, &points(&curves(session, matches, None).await?)?);
         }
     }
-    let plot = plot(&curves, matches.get_flag("log"))?;
+    let curves = curves(session, matches, None).await?;
+    let plot = plot(session, &curves, matches.get_flag("log"))?;
     match (picture, session.globals.output.as_deref()) {
         (Some(picture), Some(file)) => {
             let (width, height) =
@@ -117,7 +126,7 @@ struct Drawn {
 }
 
 /// The metrics of each run, each in its own spelling.
-async fn curves(session: &Session, matches: &ArgMatches) -> Result<Vec<Drawn>> {
+async fn curves(session: &Session, matches: &ArgMatches, tokens: Option<usize>) -> Result<Vec<Drawn>> {
     let words: Vec<&str> =
         matches.get_many::<String>("runs").map_or_else(Vec::new, |words| words.map(String::as_str).collect());
     let words = if words.is_empty() { vec!["@latest"] } else { words };
@@ -130,7 +139,8 @@ async fn curves(session: &Session, matches: &ArgMatches) -> Result<Vec<Drawn>> {
             keys = losses(default_keys_of(session, &run_id).await?);
         }
         let own = session.workspace.resolve_metrics_of(&run_id, &keys).await?;
-        curves.extend(curves_of(session, matches, &run_id, own, words.len()).await?);
+        let share = tokens.map(|tokens| tokens / words.len());
+        curves.extend(curves_of(session, matches, &run_id, own, share).await?);
     }
     let axes: BTreeSet<&str> = curves.iter().map(|curve: &Drawn| curve.axis.as_str()).collect();
     match axes.len() {
@@ -155,11 +165,12 @@ async fn curves_of(
     matches: &ArgMatches,
     run_id: &str,
     keys: Vec<String>,
-    run_count: usize,
+    share: Option<usize>,
 ) -> Result<Vec<Drawn>> {
-    let limit = session.globals.budget(&session.terminal).map_or(POINTS, |tokens| {
-        let share = tokens / (POINT_TOKENS * run_count * keys.len().max(1));
-        i64::try_from(share).unwrap_or(POINTS).max(3)
+    let limit = share.map_or(POINTS, |tokens| {
+        let dearest = keys.iter().map(|key| estimate(&format!("{run_id},{key},{POINT}"))).max();
+        let share = tokens / (keys.len().max(1) * dearest.unwrap_or(1).max(1));
+        i64::try_from(share).map_or(POINTS, |share| share.clamp(LEAST, POINTS))
     });
     let mut values = Values::from([
         ("run".to_owned(), ParamValue::Text(run_id.to_owned())),
@@ -199,19 +210,20 @@ async fn axes(session: &Session, run_id: &str) -> Result<Vec<(String, String)>> 
     Ok(output::texts(&rows, "key")?.into_iter().zip(output::texts(&rows, "axis")?).collect())
 }
 
-fn plot(curves: &[Drawn], is_log: bool) -> Result<Plot> {
+fn plot(session: &Session, curves: &[Drawn], is_log: bool) -> Result<Plot> {
+    let name = |curve: &Drawn| session.workspace.display_name(&curve.key).to_owned();
     let count = |of: fn(&Drawn) -> &String| curves.iter().map(of).collect::<BTreeSet<_>>().len();
     let (runs, keys) = (count(|curve| &curve.run_id), count(|curve| &curve.key));
     let label = |curve: &Drawn| match (runs, keys) {
-        (1, _) => curve.key.clone(),
+        (1, _) => name(curve),
         (_, 1) => curve.run_id.clone(),
-        _ => format!("{} {}", curve.run_id, curve.key),
+        _ => format!("{} {}", curve.run_id, name(curve)),
     };
     let first = curves.first().ok_or_else(|| UserError::failed("there is nothing to draw"))?;
     let title = match (runs, keys) {
-        (1, 1) => format!("{} {}", first.run_id, first.key),
+        (1, 1) => format!("{} {}", first.run_id, name(first)),
         (1, _) => first.run_id.clone(),
-        (_, 1) => first.key.clone(),
+        (_, 1) => name(first),
         _ => format!("{runs} runs"),
     };
     let axis = first.axis.clone();
@@ -220,8 +232,54 @@ fn plot(curves: &[Drawn], is_log: bool) -> Result<Plot> {
     Ok(Plot { title, axis, curves, is_log })
 }
 
+/// As many points of each curve as an agent's budget holds.
+async fn fitted(session: &Session, matches: &ArgMatches) -> Result<()> {
+    let mut sink = Sink::open(session)?;
+    let budget = sink.tokens_left().unwrap_or_default();
+    let mut tokens = budget;
+    for trial in 1..=TRIES {
+        let curves = curves(session, matches, Some(tokens)).await?;
+        let rows = points(&curves)?;
+        let mut brief = Brief::new(&rows.schema(), budget)?;
+        brief.write(&rows)?;
+        if brief.is_cut() && trial < TRIES {
+            tokens = tokens * usize::try_from(brief.written_rows)? / rows.num_rows().max(1);
+            continue;
+        }
+        let total = point_count(session, matches, &curves).await?;
+        let used = estimate(brief.text()).max(1);
+        if trial == 1 && brief.written_rows < total && used * 10 < budget * 8 {
+            // Points are seldom as long as they may be.
+            tokens = tokens * budget * 19 / (used * 20);
+            continue;
+        }
+        let shown = format!("{} of {total} points", brief.written_rows);
+        if total > POINTS.unsigned_abs() * curves.len() as u64 {
+            sink.remark(format!("{shown}; {POINTS} of each curve: {}", session.globals.command_for_all()));
+        } else if brief.written_rows < total {
+            sink.left_out(shown);
+        }
+        sink.text(brief.text())?;
+        break;
+    }
+    sink.finish()
+}
+
+/// Points of the curves, drawn or not.
+async fn point_count(session: &Session, matches: &ArgMatches, curves: &[Drawn]) -> Result<u64> {
+    let step = |name: &str| matches.get_one::<i64>(name);
+    let from = step("from").map_or_else(String::new, |step| format!(" and step >= {step}"));
+    let to = step("to").map_or_else(String::new, |step| format!(" and step <= {step}"));
+    let one =
+        |curve: &Drawn| format!("(run_id = {} and key = {})", quoted(&curve.run_id), quoted(&curve.key));
+    let curves = curves.iter().map(one).collect::<Vec<_>>().join(" or ");
+    let sql = format!("select count(*) as n from metrics where ({curves}){from}{to}");
+    let rows = output::collect(session.workspace.sql(&sql).await?).await?;
+    Ok(output::texts(&rows, "n")?.first().and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
 /// The points as rows.
-fn points(session: &Session, curves: &[Drawn]) -> Result<()> {
+fn points(curves: &[Drawn]) -> Result<RecordBatch> {
     let rows: Vec<(&Drawn, &(i64, f64))> =
         curves.iter().flat_map(|curve| curve.points.iter().map(move |point| (curve, point))).collect();
     let texts = |of: fn(&Drawn) -> &String| -> ArrayRef {
@@ -230,9 +288,5 @@ fn points(session: &Session, curves: &[Drawn]) -> Result<()> {
     let (runs, keys) = (texts(|curve| &curve.run_id), texts(|curve| &curve.key));
     let steps: ArrayRef = Arc::new(Int64Array::from_iter_values(rows.iter().map(|(_, point)| point.0)));
     let values: ArrayRef = Arc::new(Float64Array::from_iter_values(rows.iter().map(|(_, point)| point.1)));
-    let batch =
-        RecordBatch::try_from_iter([("run_id", runs), ("key", keys), ("step", steps), ("value", values)])?;
-    let mut sink = Sink::open(session)?;
-    sink.batch(&batch)?;
-    sink.finish()
+    Ok(RecordBatch::try_from_iter([("run_id", runs), ("key", keys), ("step", steps), ("value", values)])?)
 }

@@ -13,6 +13,10 @@ pub async fn run(session: &Session, mut values: Values) -> Result<()> {
     if is_agent && !values.contains_key("all") && !values.contains_key("state") {
         values.insert("brief".to_owned(), ParamValue::Flag(true));
     }
+    if let Some(metric) = session.workspace.primary_metric().await.filter(|_| !values.contains_key("prefer"))
+    {
+        values.insert("prefer".to_owned(), ParamValue::Text(metric));
+    }
     if session.globals.show_sql {
         return canned::show_sql(session, "runs", &values).await;
     }

@@ -32,7 +32,8 @@ const OWN: &[(&str, &[&str], &str, &str)] = &[
 ];
 
 /// Commands of the command line that are no canned query.
-const NAMED: &[&str] = &["schema", "sql", "refresh", "files", "latest", "plot"];
+const NAMED: &[&str] =
+    &["schema", "sql", "refresh", "files", "latest", "plot", "code", "diagnose", "eta", "forecast", "stop"];
 
 /// Every word that may follow a backslash.
 pub fn words(queries: &[Canned]) -> Vec<String> {
