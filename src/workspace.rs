@@ -271,8 +271,11 @@ impl Workspace {
                 (ParamType::Metric, Some(ParamValue::Text(word))) => {
                     ParamValue::Text(self.resolve_metric(word).await?)
                 }
-                (ParamType::MetricForm, Some(ParamValue::Text(word))) => {
+                (ParamType::MetricForm | ParamType::Ranking, Some(ParamValue::Text(word))) => {
                     ParamValue::Text(self.resolve_form(word).await?)
+                }
+                (ParamType::Runs, Some(ParamValue::List(words))) => {
+                    ParamValue::List(self.resolve_runs(words).await?)
                 }
                 (ParamType::Metrics, Some(ParamValue::List(words))) => {
                     let run = run_word(query, &params).unwrap_or_default();
@@ -358,6 +361,18 @@ impl Workspace {
             return self.asked(async |engine| engine.resolve_run(&format!("{BEST}{metric}")).await).await;
         }
         self.asked(async |engine| engine.resolve_run(word).await).await
+    }
+
+    /// The runs a user means by `words`, as [`Workspace::resolve_run`].
+    ///
+    /// # Errors
+    /// When no run, or more than one, goes by one of the words.
+    pub async fn resolve_runs(&self, words: &[String]) -> anyhow::Result<Vec<String>> {
+        let mut run_ids = Vec::with_capacity(words.len());
+        for word in words {
+            run_ids.push(self.resolve_run(word).await?);
+        }
+        Ok(run_ids)
     }
 
     /// The files of a table that count today (for `metrics`: those that `metrics` reads).

@@ -138,7 +138,17 @@ fn best_of(metric: &str, rows: &[Best]) -> Result<String, UserError> {
 
 /// Rows of `summary` that a ranking by `metric` looks at, as a subquery: those of [`spelled`] that count.
 pub fn ranked_by(metric: &str) -> String {
-    format!("(select * from {} where is_ranked)", spelled(metric))
+    format!("({})", ranking(metric))
+}
+
+/// The statement of [`ranked_by`].
+pub fn ranking(metric: &str) -> String {
+    format!("select * from {} where is_ranked", spelled(metric))
+}
+
+/// The statement of a ranking by no metric: its columns, and no row.
+pub fn no_ranking() -> String {
+    format!("{} and false", ranking(""))
 }
 
 /// Rows of `summary` of the runs that are shown whose metric is `metric` in any spelling, as a subquery with

@@ -91,7 +91,8 @@ fn argument(param: &Param) -> Arg {
         ParamType::Count => arg.value_parser(integer().range(1..)),
         ParamType::Integer => arg.value_parser(integer()).allow_negative_numbers(true),
         ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
-        ParamType::Metrics => arg.action(ArgAction::Append),
+        kind if kind.is_list() && param.positional => arg.num_args(1..),
+        kind if kind.is_list() => arg.action(ArgAction::Append),
         // `--sort -loss`
         ParamType::Order => arg.allow_hyphen_values(true),
         _ => arg,
@@ -127,7 +128,7 @@ fn value(param: &Param, matches: &ArgMatches) -> Option<ParamValue> {
         ParamType::Flag => matches.get_flag(name).then_some(ParamValue::Flag(true)),
         ParamType::Integer | ParamType::Count => matches.get_one(name).copied().map(ParamValue::Integer),
         ParamType::Number => matches.get_one(name).copied().map(ParamValue::Number),
-        ParamType::Metrics => {
+        kind if kind.is_list() => {
             let words = matches.get_many::<String>(name)?;
             Some(ParamValue::List(words.cloned().collect()))
         }
