@@ -6,7 +6,9 @@ use crate::engine::runs::{BEST, spellings};
 use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions, compute};
 use crate::error::UserError;
+use crate::records::Goal;
 use crate::records::batch::to_batch;
+use crate::records::goal::goal_of;
 use crate::settings::Settings;
 use crate::sources::find::sidecar;
 use crate::store::{Catalog, Damage, Limits};
@@ -333,12 +335,22 @@ impl Workspace {
 
     /// What a ranking by a metric looks at: a row for each of its spellings and axes, with the columns `key`,
     /// `axis`, `goal`, `run_count` and `finite_run_count`, and one without key for the runs that have more
-    /// than one spelling of it and not its name.
+    /// than one spelling of it and not its name. `among` is a statement that gives the ids of the runs.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub async fn spellings(&self, metric: &str, project: Option<&str>) -> anyhow::Result<Answer> {
-        self.sql(&spellings(metric, project)).await
+    pub async fn spellings(&self, metric: &str, among: &str) -> anyhow::Result<Answer> {
+        self.sql(&spellings(metric, among)).await
+    }
+
+    /// From where the goal of a metric is known, as in `by its name`.
+    pub fn goal_reason(&self, metric: &str, goal: Goal) -> &'static str {
+        let by_settings = self.settings.goals.get(metric).copied().map(Goal::from);
+        match () {
+            () if by_settings == Some(goal) => "by runq.toml",
+            () if goal_of(metric) == Some(goal) => "by its name",
+            () => "by the tracker",
+        }
     }
 
     fn query(&self, name: &str) -> Result<&Canned, UserError> {

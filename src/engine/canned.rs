@@ -101,6 +101,13 @@ const FILES: &[(&str, &str)] = built_in_files![
     "console",
     "phases",
     "best",
+    "compare",
+    "differences",
+    "sweep",
+    "seeds",
+    "pareto",
+    "tried",
+    "cost",
     "keys"
 ];
 

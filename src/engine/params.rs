@@ -219,7 +219,9 @@ pub fn scalar(kind: ParamType, value: Option<&ParamValue>) -> ScalarValue {
             let texts: Vec<ScalarValue> = texts.iter().map(|text| ScalarValue::from(text.as_str())).collect();
             ScalarValue::List(ScalarValue::new_list(&texts, &DataType::Utf8, true))
         }
-        (ParamType::Integer | ParamType::Count | ParamType::Since | ParamType::Span, _) => ScalarValue::Int64(None),
+        (ParamType::Integer | ParamType::Count | ParamType::Since | ParamType::Span, _) => {
+            ScalarValue::Int64(None)
+        }
         (ParamType::Number, _) => ScalarValue::Float64(None),
         (ParamType::Flag, _) => ScalarValue::Boolean(Some(false)),
         _ => ScalarValue::Utf8(None),

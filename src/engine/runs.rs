@@ -167,17 +167,15 @@ fn spelled(metric: &str) -> String {
 }
 
 /// The statement that counts the runs that a ranking by `metric` looks at: a row for each spelling and axis,
-/// and one without spelling for those with more than one that may be meant.
-pub fn spellings(metric: &str, project: Option<&str>) -> String {
-    let of_project = project.map(|project| format!("where project = {}", quoted(project)));
-    let of_project = of_project.unwrap_or_default();
+/// and one without spelling for those with more than one that may be meant. `among` is a statement of ids.
+pub fn spellings(metric: &str, among: &str) -> String {
     format!(
         "select key, axis, case when min(goal) = max(goal) then min(goal) end as goal,
             count(*) as run_count, count(min) as finite_run_count
-        from {} {of_project} group by key, axis
+        from {} where run_id in ({among}) group by key, axis
         union all
         select null, null, null, count(*), 0 from (
-            select run_id from {} {of_project} group by run_id having not bool_or(is_ranked))
+            select run_id from {} where run_id in ({among}) group by run_id having not bool_or(is_ranked))
         order by 1, 2",
         ranked_by(metric),
         spelled(metric)

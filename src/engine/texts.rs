@@ -29,10 +29,10 @@ fn short(text: &str) -> String {
     match number.abs() {
         // Whole digits are kept, as in a cell.
         size if (1e3..1e15).contains(&size) => number.round().to_string(),
-        size if size != 0.0 && !(1e-4..1e3).contains(&size) => {
-            trimmed(&format!("{number:.behind_point$e}"))
-        }
-        _ => format!("{number:.behind_point$e}").parse::<f64>().map_or_else(|_| text.to_string(), |x| x.to_string()),
+        size if size != 0.0 && !(1e-4..1e3).contains(&size) => trimmed(&format!("{number:.behind_point$e}")),
+        _ => format!("{number:.behind_point$e}")
+            .parse::<f64>()
+            .map_or_else(|_| text.to_string(), |x| x.to_string()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
-use super::{best, diagnose, files, globals, history, plot, refresh, schema, sql};
+use super::{best, compare, diagnose, files, globals, history, plot, ranked, refresh, schema, sql};
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
@@ -70,6 +70,8 @@ fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
     match query.name.as_str() {
         "best" if query.built_in => best::with_options(command),
         "history" if query.built_in => history::with_options(command),
+        "compare" if query.built_in => compare::with_options(command),
+        _ if ranked::is_one(query) => ranked::with_options(query, command),
         _ => command,
     }
 }

@@ -3,6 +3,7 @@
 pub(super) mod args;
 mod best;
 mod canned;
+mod compare;
 mod diagnose;
 mod files;
 pub(super) mod globals;
@@ -10,12 +11,15 @@ mod history;
 pub(super) mod output;
 mod plot;
 mod progress;
+mod ranked;
+mod ranking;
 mod refresh;
 mod runs;
 pub(super) mod schema;
 pub(super) mod session;
 mod show;
 mod sql;
+mod tried;
 
 use super::repl;
 use super::terminal::{Colour, Terminal, print_usage};
@@ -218,6 +222,9 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
         "runs" if query.built_in => runs::run(session, values).await,
         "show" if query.built_in => show::run(session, values).await,
         "best" if query.built_in => best::run(session, values, matches).await,
+        "compare" if query.built_in => compare::run(session, values).await,
+        "tried" if query.built_in => tried::run(session, values).await,
+        _ if ranked::is_one(query) => ranked::run(session, query, values).await,
         "history" if query.built_in => history::run(session, values, matches).await,
         name => canned::run(session, name, &values).await,
     }
