@@ -1,22 +1,22 @@
 -- summary: Compare runs metric by metric, each with the first of them
 -- description: Before the metrics stands what differs in state, code and configuration (not in formats for programs: runq diff gives it). Metrics that do not differ and those of the machine are left out unless --all is given.
 -- description: Values are the last ones; --at best takes the best of each metric, --at best:METRIC all at the step where a run was best by that one, --at-step and --at-time those at or before a step or a wall time since the beginning of the run.
--- description: correlation (Pearson) and part_step look at the steps both runs logged, with an equal meaning of step. The noise of a curve is DER_SNR (Stoehr et al. 2008): 1.4826 / sqrt(6) times the median of |2 x(i) - x(i-2) - x(i+2)|, from 10 common steps on. Curves part at the first step from which their running medians (5 points) stay more than twice the pooled noise apart; a difference of values below that is within noise.
+-- description: A metric is the same in runs that spell it differently (val_loss, eval/loss), and bears the name of the first run. correlation (Pearson) and part_step look at the steps both runs logged, with an equal meaning of step. The noise of a curve is DER_SNR (Stoehr et al. 2008): 1.4826 / sqrt(6) times the median of |2 x(i) - x(i-2) - x(i+2)|, from 20 common steps on. Curves part at the first step from which their running medians (5 points) stay more than twice the pooled noise apart; a difference of values below that is within noise.
 -- param: runs runs positional  Runs: ids, prefixes of them, names, @latest, @best:METRIC; at least two
--- param: keys texts -k optional  Only these metrics, by the names they were logged by; -k once for each
+-- param: keys texts -k optional  Only these metrics; -k once for each
 -- param: at text = 'end'  Where values are taken: end, best or best:METRIC
 -- param: at_step integer optional  Values at or before this step
 -- param: at_time span optional  Values at or before this wall time of each run: 30m, 2h
 -- param: all flag  Also metrics that do not differ, and those of the machine
 -- column: key  metric
--- column: base  value in the first run
--- column: base_step  its step
 -- column: run_id  the other run
--- column: value  its value
--- column: step  its step
+-- column: base  value in the first run
+-- column: value  value in the other run
 -- column: delta  value - base
 -- column: percent  delta in per cent of base
 -- column: verdict  better, worse, equal or within noise, where the goal is known
+-- column: base_step  step of base
+-- column: step  step of value
 -- column: correlation  of both curves over their common steps
 -- column: part_step  first step from which they stay apart beyond noise
 -- example: runq compare @latest @latest~1
@@ -29,11 +29,23 @@ with listed as (
   from runs
   where array_has($runs, run_id)
 ),
+wanted as (
+  select normal_key(word) as form
+  from (select unnest(coalesce($keys, make_array(''))) as word)
+),
 metrics_of as (
   select
     summary.*,
     listed.nth,
     listed.created_at,
+    -- runs may spell a metric differently; one with several spellings has each by its name
+    coalesce(
+      case
+        when count(*) over (partition by summary.run_id, normal_key(summary.key)) = 1
+          then nullif(normal_key(summary.key), '')
+      end,
+      summary.key
+    ) as form,
     max(summary.axis) filter (where normal_key(summary.key) = normal_key(split_part($at, ':', 2)))
       over (partition by summary.run_id) as by_axis,
     -- where several spellings are there, the one that was asked for
@@ -49,7 +61,9 @@ metrics_of as (
     and ($all or $keys is not null or not starts_with(summary.key, 'system/'))
 ),
 asked as (
-  select * from metrics_of where $keys is null or array_has($keys, key)
+  select *
+  from metrics_of
+  where $keys is null or array_has($keys, key) or normal_key(key) in (select form from wanted)
 ),
 points as (
   select
@@ -58,6 +72,7 @@ points as (
     metrics.step,
     metrics.value,
     metrics.time,
+    asked.form,
     asked.nth,
     asked.axis
   from metrics
@@ -96,6 +111,7 @@ valued as (
     asked.run_id,
     asked.nth,
     asked.key,
+    asked.form,
     asked.goal,
     case
       when $at_step is not null or $at_time is not null or starts_with($at, 'best:') then reached.value
@@ -114,6 +130,7 @@ valued as (
 paired as (
   select
     coalesce(one.key, other.key) as key,
+    names.form,
     coalesce(one.goal, other.goal) as goal,
     one.value as base,
     one.step as base_step,
@@ -122,67 +139,62 @@ paired as (
     other.value,
     other.step
   from listed
-  cross join (select distinct key from valued) as names
-  left join valued as one on one.key = names.key and one.nth = 1
-  left join valued as other on other.key = names.key and other.nth = listed.nth
+  cross join (select distinct form from valued) as names
+  left join valued as one on one.form = names.form and one.nth = 1
+  left join valued as other on other.form = names.form and other.nth = listed.nth
   where listed.nth > 1 and (one.key is not null or other.key is not null)
 ),
 common as (
   select
-    one.key,
+    one.form,
     other.run_id,
     one.step,
     one.value as base,
     other.value,
-    roll_median(one.value, 5) over (partition by other.run_id, one.key order by one.step)
-      - roll_median(other.value, 5) over (partition by other.run_id, one.key order by one.step) as apart,
-    abs(2 * lag(one.value, 2) over (partition by other.run_id, one.key order by one.step)
-      - one.value - lag(one.value, 4) over (partition by other.run_id, one.key order by one.step)) as base_jump,
-    abs(2 * lag(other.value, 2) over (partition by other.run_id, one.key order by one.step)
-      - other.value - lag(other.value, 4) over (partition by other.run_id, one.key order by one.step)) as jump
+    roll_median(one.value, 5) over (partition by other.run_id, one.form order by one.step)
+      - roll_median(other.value, 5) over (partition by other.run_id, one.form order by one.step) as apart,
+    abs(2 * lag(one.value, 2) over (partition by other.run_id, one.form order by one.step)
+      - one.value - lag(one.value, 4) over (partition by other.run_id, one.form order by one.step)) as base_jump,
+    abs(2 * lag(other.value, 2) over (partition by other.run_id, one.form order by one.step)
+      - other.value - lag(other.value, 4) over (partition by other.run_id, one.form order by one.step)) as jump
   from points as one
-  join points as other on other.key = one.key and other.step = one.step and other.axis = one.axis
+  join points as other on other.form = one.form and other.step = one.step and other.axis = one.axis
   where one.nth = 1 and other.nth > 1 and finite(one.value) is not null and finite(other.value) is not null
 ),
-alike as (
+measured as (
   select
-    key,
-    run_id,
-    case when count(*) >= 3 then finite(corr(base, value)) end as correlation,
+    *,
     -- exact copies differ by rounding at most
-    case when count(*) >= 10 then greatest(
-      1.4826 / sqrt(6.0) * sqrt(power(median(base_jump), 2) + power(median(jump), 2)),
-      1e-9 * median(abs(base))
+    case when count(*) over (partition by run_id, form) >= 20 then greatest(
+      1.4826 / sqrt(6.0) * sqrt(
+        power(median(base_jump) over (partition by run_id, form), 2)
+        + power(median(jump) over (partition by run_id, form), 2)
+      ),
+      1e-9 * median(abs(base)) over (partition by run_id, form)
     ) end as noise
   from common
-  group by key, run_id
 ),
 parted as (
   select
-    common.key,
-    common.run_id,
-    max(common.step) filter (where abs(common.apart) <= 2 * alike.noise) as last_together,
-    max(common.step) as last_step,
-    min(common.step) as first_step
-  from common
-  join alike on alike.key = common.key and alike.run_id = common.run_id
-  where alike.noise is not null
-  group by common.key, common.run_id
+    *,
+    max(step) filter (where abs(apart) <= 2 * noise) over (partition by run_id, form) as last_together
+  from measured
 ),
-part as (
-  select common.key, common.run_id, min(common.step) as part_step
-  from common
-  join parted on parted.key = common.key and parted.run_id = common.run_id
-  where common.step > parted.last_together or parted.last_together is null
-  group by common.key, common.run_id
+alike as (
+  select
+    form,
+    run_id,
+    case when count(*) >= 3 then finite(corr(base, value)) end as correlation,
+    max(noise) as noise,
+    min(step) filter (where noise is not null and (last_together is null or step > last_together)) as part_step
+  from parted
+  group by form, run_id
 )
 select
   paired.key,
-  paired.base,
-  paired.base_step,
   paired.run_id,
+  paired.base,
   paired.value,
-  paired.step,
   paired.value - paired.base as delta,
   finite(100 * (paired.value - paired.base) / nullif(abs(paired.base), 0)) as percent,
   case
@@ -192,14 +204,15 @@ select
     when (paired.value < paired.base) = (paired.goal = 'min') then 'better'
     else 'worse'
   end as verdict,
+  paired.base_step,
+  paired.step,
   alike.correlation,
-  part.part_step
+  alike.part_step
 from paired
-left join alike on alike.key = paired.key and alike.run_id = paired.run_id
-left join part on part.key = paired.key and part.run_id = paired.run_id
+left join alike on alike.form = paired.form and alike.run_id = paired.run_id
 where $all
   or (paired.value is distinct from paired.base)
-  or part.part_step is not null
+  or alike.part_step is not null
 order by
   starts_with(paired.key, 'system/'),
   paired.goal is null,

@@ -1,6 +1,6 @@
 -- summary: Tell what varied hyperparameters do to the best value of a metric
 -- description: Of the runs with a finite best value, those hyperparameters that have more than one value; seeds, labels such as run_name or output_dir, and texts that differ in every run are left out.
--- description: spearman is the rank correlation with the parameter (Spearman 1904): negative means that a larger parameter comes with a smaller value of the metric. effect is eta squared on ranks (Kruskal and Wallis 1952): the part of the variance of the ranks of the best values that the groups explain, 0 to 1; it also shows an optimum in the middle. Groups are the values, or terciles where a number has more values than half of the runs. What varies together cannot be told apart by it.
+-- description: spearman is the rank correlation with the parameter (Spearman 1904): negative means that a larger parameter comes with a smaller value of the metric. effect is eta squared on ranks (Kruskal and Wallis 1952): the part of the variance of the ranks of the best values that the groups explain, 0 to 1; it also shows an optimum in the middle. Groups are the values, or terciles where a number has more values than half of the runs.
 -- param: metric ranking positional  Metric to look at
 -- param: min flag  Smaller is better
 -- param: max flag  Larger is better
@@ -17,6 +17,7 @@
 -- column: best_value  its value in the best run
 -- column: best_region  its values among the best quarter of the runs
 -- column: means  mean best value of each group, and its runs
+-- column: varies_with  hyperparameters that change in the same runs: which of them it was cannot be told
 -- example: runq sweep val_loss
 -- example: runq sweep val_loss --where "state = 'finished'"
 
@@ -156,6 +157,22 @@ ranks as (
   from grouped
   group by key
 ),
+-- each run by the first one of the same value: equal where hyperparameters change in the same runs
+signed as (
+  select key, string_agg(twin, ',' order by run_id) as signature
+  from (
+    select key, run_id, min(run_id) over (partition by key, value) as twin
+    from varied
+    where value_count < run_count
+  )
+  group by key
+),
+together as (
+  select one.key, string_agg(other.key, ', ' order by other.key) as varies_with
+  from signed as one
+  join signed as other on other.signature = one.signature and other.key <> one.key
+  group by one.key
+),
 between_groups as (
   select groups.key, sum(groups.n * power(groups.mean_rank - (ranks.run_count + 1) / 2.0, 2)) as explained
   from groups
@@ -176,9 +193,11 @@ select
   finite(between_groups.explained / nullif(ranks.total, 0)) as effect,
   ranks.best_value,
   ranks.best_region,
-  concat(told.means, case when told.group_count > 6 then concat('; and ', told.group_count - 6, ' more') else '' end) as means
+  concat(told.means, case when told.group_count > 6 then concat('; and ', told.group_count - 6, ' more') else '' end) as means,
+  together.varies_with
 from ranks
 join between_groups on between_groups.key = ranks.key
 join told on told.key = ranks.key
+left join together on together.key = ranks.key
 order by effect desc nulls last, abs(ranks.spearman) desc nulls last, ranks.key
 limit $limit

@@ -36,11 +36,13 @@ fn short(text: &str) -> String {
     }
 }
 
-/// `1.500e-5` as `1.5e-5`.
+/// `1.500e-5` as `1.5e-05`, as cells are written.
 fn trimmed(scientific: &str) -> String {
     match scientific.split_once('e') {
         Some((digits, exponent)) => {
-            format!("{}e{exponent}", digits.trim_end_matches('0').trim_end_matches('.'))
+            let sign = if exponent.starts_with('-') { '-' } else { '+' };
+            let digits = digits.trim_end_matches('0').trim_end_matches('.');
+            format!("{digits}e{sign}{:0>2}", exponent.trim_start_matches('-'))
         }
         None => scientific.to_string(),
     }
@@ -58,8 +60,8 @@ mod tests {
             ("3", "3"),
             ("2.0", "2"),
             ("0", "0"),
-            ("-0.00001234567", "-1.235e-5"),
-            ("1e20", "1e20"),
+            ("-0.00001234567", "-1.235e-05"),
+            ("1e20", "1e+20"),
             ("NaN", "NaN"),
             ("adamw", "adamw"),
         ] {

@@ -27,6 +27,7 @@ mod printed;
 mod readme;
 mod repl;
 mod scripts;
+mod several;
 mod siblings;
 mod tidy;
 mod trackers;

@@ -1,6 +1,6 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
-use super::{best, compare, diagnose, files, globals, history, plot, ranked, refresh, schema, sql};
+use super::{best, compare, diagnose, files, globals, history, plot, ranked, refresh, schema, sql, why};
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::collections::BTreeMap;
@@ -37,8 +37,15 @@ pub fn command(queries: &[Canned]) -> Command {
         .after_help(AFTER_HELP)
         .subcommand_required(false)
         .args(globals::declarations());
-    let own =
-        [schema::command(), sql::command(), refresh::command(), files::command(), plot::command(), latest()];
+    let own = [
+        schema::command(),
+        sql::command(),
+        refresh::command(),
+        files::command(),
+        plot::command(),
+        why::command(),
+        latest(),
+    ];
     let own: Vec<Command> = own.into_iter().chain(diagnose::commands()).collect();
     let mut taken: Vec<String> = own.iter().map(|command| command.get_name().to_owned()).collect();
     taken.push("help".to_owned());

@@ -128,11 +128,12 @@ async fn left_out(session: &Session, values: &Values, rows: &RecordBatch) -> Res
     }
     let runs: Vec<String> = list(values, "runs").iter().map(|run| quoted(run)).collect();
     let sql = format!(
-        "select count(distinct key) as n from summary where count > 0 and run_id in ({})",
+        "select count(distinct coalesce(nullif(normal_key(key), ''), key)) as n from summary where count > 0 and run_id in ({})",
         runs.join(", ")
     );
     let mut shown = output::texts(rows, "key")?;
     shown.dedup();
     let more = count(session, &sql).await?.saturating_sub(shown.len() as u64);
-    Ok((more > 0).then(|| format!("{more} metrics that do not differ or are the machine's: --all")))
+    Ok((more > 0)
+        .then(|| format!("metrics left out as they do not differ or are the machine's: {more} (--all)")))
 }

@@ -20,6 +20,7 @@ pub(super) mod session;
 mod show;
 mod sql;
 mod tried;
+mod why;
 
 use super::repl;
 use super::terminal::{Colour, Terminal, print_usage};
@@ -211,6 +212,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
         "files" => files::run(session, matches).await,
         "latest" => show::latest(session).await,
         plot::NAME => plot::run(session, matches).await,
+        why::NAME => why::run(session, matches).await,
         name if diagnose::is_one(name) => diagnose::run(session, name, matches).await,
         name => canned_command(session, find(session, name)?, matches).await,
     }
