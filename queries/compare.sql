@@ -211,8 +211,11 @@ select
 from paired
 left join alike on alike.form = paired.form and alike.run_id = paired.run_id
 where $all
-  or (paired.value is distinct from paired.base)
-  or alike.part_step is not null
+  or (paired.base is not null or paired.value is not null)
+  and (
+    (paired.value is distinct from paired.base)
+    or alike.part_step is not null
+  )
 order by
   starts_with(paired.key, 'system/'),
   paired.goal is null,

@@ -335,11 +335,12 @@ impl Workspace {
 
     /// What a ranking by a metric looks at: a row for each of its spellings and axes, with the columns `key`,
     /// `axis`, `goal`, `run_count` and `finite_run_count`, and one without key for the runs that have more
-    /// than one spelling of it and not its name. `among` is a statement that gives the ids of the runs.
+    /// than one spelling of it and not its name. `among` is a statement that gives the ids
+    /// of the runs; without it all count.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub async fn spellings(&self, metric: &str, among: &str) -> anyhow::Result<Answer> {
+    pub async fn spellings(&self, metric: &str, among: Option<&str>) -> anyhow::Result<Answer> {
         self.sql(&spellings(metric, among)).await
     }
 

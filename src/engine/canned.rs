@@ -101,6 +101,7 @@ const FILES: &[(&str, &str)] = built_in_files![
     "console",
     "phases",
     "best",
+    "at_best",
     "compare",
     "differences",
     "sweep",

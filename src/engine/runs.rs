@@ -152,12 +152,12 @@ pub fn no_ranking() -> String {
 }
 
 /// Rows of `summary` of the runs that are shown whose metric is `metric` in any spelling, as a subquery with
-/// the columns `project` and `is_ranked`: each run is ranked by the metric of that name, or else by the only
+/// the columns `project`, `run_name`, `state` and `is_ranked`: each run is ranked by the metric of that name, or else by the only
 /// one of its normal form.
 fn spelled(metric: &str) -> String {
     let metric = quoted(metric);
     format!(
-        "(select s.*, runs.project, s.key = {metric}
+        "(select s.*, runs.project, runs.name as run_name, runs.state, s.key = {metric}
             or not bool_or(s.key = {metric}) over (partition by s.run_id)
             and count(*) over (partition by s.run_id) = 1 as is_ranked
         from summary s join runs on runs.run_id = s.run_id
@@ -168,14 +168,15 @@ fn spelled(metric: &str) -> String {
 
 /// The statement that counts the runs that a ranking by `metric` looks at: a row for each spelling and axis,
 /// and one without spelling for those with more than one that may be meant. `among` is a statement of ids.
-pub fn spellings(metric: &str, among: &str) -> String {
+pub fn spellings(metric: &str, among: Option<&str>) -> String {
+    let among = among.map_or_else(String::new, |among| format!("where run_id in ({among})"));
     format!(
         "select key, axis, case when min(goal) = max(goal) then min(goal) end as goal,
             count(*) as run_count, count(min) as finite_run_count
-        from {} where run_id in ({among}) group by key, axis
+        from {} {among} group by key, axis
         union all
         select null, null, null, count(*), 0 from (
-            select run_id from {} where run_id in ({among}) group by run_id having not bool_or(is_ranked))
+            select run_id from {} {among} group by run_id having not bool_or(is_ranked))
         order by 1, 2",
         ranked_by(metric),
         spelled(metric)

@@ -84,7 +84,15 @@ fn cases() -> Vec<(&'static str, Values)> {
         ("alerts", values(&[("limit", number(4))])),
         ("anomalies", values(&[])),
         ("keys", values(&[("pattern", text("LOSS"))])),
-        ("best", values(&[("metric", text("val_loss")), ("limit", number(3)), ("group", text("lr"))])),
+        ("best", values(&[("metric", text("val_loss")), ("limit", number(3))])),
+        (
+            "at_best",
+            values(&[
+                ("runs", keys(&["pubsweep1", "pubdiverg"])),
+                ("keys", keys(&["val/loss", "val/loss"])),
+                ("steps", keys(&["119", "210"])),
+            ]),
+        ),
         (
             "compare",
             values(&[("runs", keys(&["pubsweep1", "pubsweep5", "pubnan001"])), ("at", text("best"))]),
@@ -173,6 +181,7 @@ fn commands_of_several_parts() {
         ("plot.table", &["plot", "pubnan001", "-k", "train/loss", "--height", "12", "--width", "72"]),
         ("plot-runs.table", &["plot", "pubsweep1", "pubsweep5", "-k", "val_loss", "--height", "12", "--log"]),
         ("best.agent-mode", &["best", "val_loss", "-n", "3", "--agent"]),
+        ("best-group.table", &["best", "val_loss", "-n", "3", "--group", "lr", "--format", "table"]),
         ("compare-two.table", &["compare", "pubsweep1", "pubsweep5", "--format", "table"]),
         ("compare-two.agent", &["compare", "pubsweep1", "pubsweep5", "--agent"]),
         ("compare-step.agent", &["compare", "pubsweep1", "pubnan001", "--at-step", "60", "--agent"]),

@@ -228,8 +228,9 @@ fn the_best_runs_tell_what_else_they_reached() {
     let three = best(&["-n", "3"]);
     assert_eq!(name(&three), ["r3", "r1", "r2"]);
     assert_eq!((number(&three[0], "best"), number(&three[0], "best_step")), (1.0, 10.0));
-    assert_eq!(three[0]["at_best"], "acc=0.9 lr=0.5");
-    assert_eq!(three[0].get("grouped"), None);
+    assert_eq!(three[0].get("at_best"), None, "a program asks for it");
+    let agent = run(&project, &["best", "val_loss", "-n", "1", "--agent"]);
+    assert!(agent.stdout.contains(",acc=0.9 lr=0.5\n"), "{}", agent.stdout);
     assert_eq!(name(&best(&["--newest", "4"])), ["r4", "r6", "r5", "r7"]);
     assert_eq!(name(&best(&["--where", "lr > 0.02"])), ["r6", "r5", "r7"]);
     let groups = best(&["--group", "sched"]);

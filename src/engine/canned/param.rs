@@ -39,7 +39,7 @@ pub enum ParamType {
     /// What runs are sorted by, in the same words; stands for a subquery of `run_id` and `place`.
     Order,
     /// A metric in any spelling; stands for the subquery of the rows of `summary` that rank the runs by it,
-    /// one a run at most, with the column `project` besides. Not given, it has no row.
+    /// one a run at most, with the columns `project`, `run_name` and `state` besides. Not given, it has no row.
     Ranking,
     /// Anything users may call runs, several; bound as a list of their ids.
     Runs,

@@ -38,7 +38,9 @@ impl Field {
     /// When a table cannot be read.
     pub async fn of(session: &Session, metric: &str, values: &Values) -> Result<Field> {
         let among = selected(values);
-        let rows = output::collect(session.workspace.spellings(metric, &among).await?).await?;
+        let is_part = ["project", "where", "newest"].iter().any(|name| values.contains_key(*name));
+        let part = is_part.then_some(among.as_str());
+        let rows = output::collect(session.workspace.spellings(metric, part).await?).await?;
         let project = text(values, "project").map(str::to_owned);
         let mut field = Field { metric: metric.to_owned(), project, ..Field::default() };
         let column = |name| output::texts(&rows, name);
