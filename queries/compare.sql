@@ -1,7 +1,7 @@
 -- summary: Compare runs metric by metric, each with the first of them
 -- description: Before the metrics stands what differs in state, code and configuration (not in formats for programs: runq diff gives it). Metrics that do not differ and those of the machine are left out unless --all is given.
 -- description: Values are the last ones; --at best takes the best of each metric, --at best:METRIC all at the step where a run was best by that one, --at-step and --at-time those at or before a step or a wall time since the beginning of the run.
--- description: A metric is the same in runs that spell it differently (val_loss, eval/loss), and bears the name of the first run. correlation (Pearson) and part_step look at the steps both runs logged, with an equal meaning of step. The noise of a curve is DER_SNR (Stoehr et al. 2008): 1.4826 / sqrt(6) times the median of |2 x(i) - x(i-2) - x(i+2)|, from 20 common steps on. Curves part at the first step from which their running medians (5 points) stay more than twice the pooled noise apart; a difference of values below that is within noise.
+-- description: A metric is the same in runs that spell it differently (val_loss, eval/loss), and bears the name of the first run. correlation (Pearson) and part_step look at the steps both runs logged, with an equal meaning of step. The noise of a curve is DER_SNR (Stoehr et al. 2008): 1.4826 / sqrt(6) times the median of |2 x(i) - x(i-2) - x(i+2)|, from 20 common steps on. Curves part at the first step from which their running medians (5 points; of longer curves, 5 of 200 equal parts, each by its median) stay more than twice the pooled noise apart; a difference of values below that is within noise.
 -- param: runs runs positional  Runs: ids, prefixes of them, names, @latest, @best:METRIC; at least two
 -- param: keys texts -k optional  Only these metrics; -k once for each
 -- param: at text = 'end'  Where values are taken: end, best or best:METRIC
@@ -151,8 +151,8 @@ common as (
     one.step,
     one.value as base,
     other.value,
-    roll_median(one.value, 5) over (partition by other.run_id, one.form order by one.step)
-      - roll_median(other.value, 5) over (partition by other.run_id, one.form order by one.step) as apart,
+    row_number() over (partition by other.run_id, one.form order by one.step) as nth,
+    count(*) over (partition by other.run_id, one.form) as n,
     abs(2 * lag(one.value, 2) over (partition by other.run_id, one.form order by one.step)
       - one.value - lag(one.value, 4) over (partition by other.run_id, one.form order by one.step)) as base_jump,
     abs(2 * lag(other.value, 2) over (partition by other.run_id, one.form order by one.step)
@@ -164,8 +164,9 @@ common as (
 measured as (
   select
     *,
+    case when n >= 3 then least(1.0, finite(corr(base, value) over (partition by run_id, form))) end as correlation,
     -- exact copies differ by rounding at most
-    case when count(*) over (partition by run_id, form) >= 20 then greatest(
+    case when n >= 20 then greatest(
       1.4826 / sqrt(6.0) * sqrt(
         power(median(base_jump) over (partition by run_id, form), 2)
         + power(median(jump) over (partition by run_id, form), 2)
@@ -174,17 +175,36 @@ measured as (
     ) end as noise
   from common
 ),
+buckets as (
+  select
+    form,
+    run_id,
+    min(step) as step,
+    median(base) as base,
+    median(value) as value,
+    max(correlation) as correlation,
+    max(noise) as noise
+  from measured
+  group by form, run_id, cast(floor((nth - 1) * least(1.0, 200.0 / n)) as bigint)
+),
+smoothed as (
+  select
+    *,
+    roll_median(base, 5) over (partition by run_id, form order by step)
+      - roll_median(value, 5) over (partition by run_id, form order by step) as apart
+  from buckets
+),
 parted as (
   select
     *,
     max(step) filter (where abs(apart) <= 2 * noise) over (partition by run_id, form) as last_together
-  from measured
+  from smoothed
 ),
 alike as (
   select
     form,
     run_id,
-    case when count(*) >= 3 then finite(corr(base, value)) end as correlation,
+    max(correlation) as correlation,
     max(noise) as noise,
     min(step) filter (where noise is not null and (last_together is null or step > last_together)) as part_step
   from parted

@@ -19,11 +19,11 @@
 -- example: runq pareto val_loss grad_norm --min grad_norm
 
 with wanted as (
-  select 1 as nth, run_id, key, goal, min, max, project from $first as metric
+  select 1 as nth, run_id, run_name, state, key, goal, min, max, project from $first as metric
   union all
-  select 2, run_id, key, goal, min, max, project from $second as metric
+  select 2, run_id, run_name, state, key, goal, min, max, project from $second as metric
   union all
-  select 3, run_id, key, goal, min, max, project from $third as metric
+  select 3, run_id, run_name, state, key, goal, min, max, project from $third as metric
 ),
 aimed as (
   select
@@ -40,6 +40,8 @@ valued as (
   select
     nth,
     run_id,
+    run_name,
+    state,
     case aim when 'min' then min when 'max' then max end as value,
     case aim when 'min' then min when 'max' then -max end as cost
   from aimed
@@ -47,6 +49,8 @@ valued as (
 points as (
   select
     one.run_id,
+    one.run_name,
+    one.state,
     one.value as first,
     two.value as second,
     three.value as third,
@@ -60,24 +64,26 @@ points as (
     and one.cost is not null
     and (three.cost is not null or (select count(*) from $third as metric) = 0)
 ),
-beats as (
-  select better.run_id as better, worse.run_id as worse
-  from points as better
-  join points as worse on better.a <= worse.a and better.b <= worse.b and better.c <= worse.c
-  where better.a < worse.a or better.b < worse.b or better.c < worse.c
+front as (
+  select points.*
+  from points
+  left join points as better on better.a <= points.a
+    and better.b <= points.b
+    and better.c <= points.c
+    and (better.a < points.a or better.b < points.b or better.c < points.c)
+  where better.run_id is null
 )
 select
-  points.run_id,
-  runs.name,
-  points.first,
-  points.second,
-  points.third,
-  coalesce(wins.n, 0) as beaten,
+  front.run_id,
+  front.run_name as name,
+  front.first,
+  front.second,
+  front.third,
+  count(*) filter (where front.a < points.a or front.b < points.b or front.c < points.c) as beaten,
   (select count(*) from points) as run_count,
-  runs.state
-from points
-join runs on runs.run_id = points.run_id
-left join (select better, count(*) as n from beats group by better) as wins on wins.better = points.run_id
-left join (select worse from beats group by worse) as losses on losses.worse = points.run_id
-where losses.worse is null
-order by points.a, points.b, points.c, points.run_id
+  front.state
+from front
+-- itself and its equals among them
+join points on front.a <= points.a and front.b <= points.b and front.c <= points.c
+group by front.run_id, front.run_name, front.first, front.second, front.third, front.a, front.b, front.c, front.state
+order by front.a, front.b, front.c, front.run_id

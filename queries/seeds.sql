@@ -51,41 +51,37 @@ given as (
     configs.run_id,
     configs.value,
     config_role(configs.key) as role,
+    scored.project,
+    scored.value as reached,
+    scored.sign,
     count(*) over (partition by configs.key) as run_count,
-    count(configs.number) over (partition by configs.key) as number_count
+    count(configs.number) over (partition by configs.key) as number_count,
+    count(*) over (partition by configs.key, configs.value) as same_count
   from configs
   join scored on scored.run_id = configs.run_id
   where scored.value is not null
 ),
-counted as (
-  select key, count(distinct value) as value_count
+judged as (
+  select
+    *,
+    role is null
+      -- a text that is another one in every run names it
+      and (number_count > 0 or run_count < 3 or max(same_count) over (partition by key) > 1) as is_setting
   from given
-  group by key
-),
-settings as (
-  select given.*
-  from given
-  join counted on counted.key = given.key
-  where given.role is null
-    -- a text that is another one in every run names it
-    and (given.number_count > 0 or counted.value_count < given.run_count or given.run_count < 3)
 ),
 members as (
   select
-    scored.run_id,
-    scored.project,
-    scored.value,
-    scored.sign,
-    seeds.seed,
-    coalesce(alike.identity, '') as identity
-  from scored
-  join (select run_id, max(value) filter (where role = 'seed') as seed from given group by run_id) as seeds
-    on seeds.run_id = scored.run_id
-  left join (
-    select run_id, string_agg(concat(key, '=', value), chr(10) order by key) as identity
-    from settings
-    group by run_id
-  ) as alike on alike.run_id = scored.run_id
+    run_id,
+    project,
+    reached,
+    sign,
+    max(value) filter (where role = 'seed') as seed,
+    coalesce(
+      string_agg(concat(key, '=', replace(value, chr(10), ' ')), chr(10) order by key) filter (where is_setting),
+      ''
+    ) as identity
+  from judged
+  group by run_id, project, reached, sign
 ),
 groups as (
   select
@@ -93,56 +89,60 @@ groups as (
     identity,
     count(*) as n,
     count(distinct seed) as seed_count,
-    avg(value) as mean,
-    stddev_samp(value) as std,
-    stddev_samp(value) / sqrt(count(*)) as stderr,
-    min(value) as min,
-    max(value) as max,
-    arg_min(run_id, sign * value) as best_run,
-    avg(sign * value) as cost
+    avg(reached) as mean,
+    stddev_samp(reached) as std,
+    stddev_samp(reached) / sqrt(count(*)) as stderr,
+    min(reached) as min,
+    max(reached) as max,
+    arg_min(run_id, sign * reached) as best_run,
+    avg(sign * reached) as cost
   from members
   group by project, identity
   having $all or count(*) > 1
 ),
-placed as (
+-- each group beside the best one that has more than one run
+measured as (
   select
-    groups.*,
-    row_number() over (order by cost, best_run) as place,
-    row_number() over (order by n < 2, cost, best_run) as measured
+    *,
+    row_number() over (order by n < 2, cost, best_run) = 1 as is_best,
+    first_value(mean) over (order by n < 2, cost, best_run) as best_mean,
+    first_value(stderr) over (order by n < 2, cost, best_run) as best_stderr,
+    first_value(n) over (order by n < 2, cost, best_run) as best_n
   from groups
 ),
 tested as (
   select
-    placed.*,
-    placed.measured = 1 as is_best,
-    sqrt(power(placed.stderr, 2) + power(best.stderr, 2)) as pooled,
-    abs(placed.mean - best.mean) as apart,
-    power(power(placed.stderr, 2) + power(best.stderr, 2), 2)
-      / nullif(power(placed.stderr, 4) / nullif(placed.n - 1, 0) + power(best.stderr, 4) / nullif(best.n - 1, 0), 0) as df
-  from placed
-  join placed as best on best.measured = 1
+    *,
+    sqrt(power(stderr, 2) + power(best_stderr, 2)) as pooled,
+    abs(mean - best_mean) as apart,
+    power(power(stderr, 2) + power(best_stderr, 2), 2)
+      / nullif(power(stderr, 4) / nullif(n - 1, 0) + power(best_stderr, 4) / nullif(best_n - 1, 0), 0) as df
+  from measured
 ),
-varied as (
-  select settings.key
-  from settings
-  join members on members.run_id = settings.run_id
-  join groups on groups.identity = members.identity and groups.project is not distinct from members.project
-  group by settings.key
-  having count(distinct settings.value) > 1
-    or count(*) < (
-      select count(*)
-      from members
-      join groups on groups.identity = members.identity and groups.project is not distinct from members.project
-    )
+settings as (
+  select
+    best_run,
+    setting,
+    count(*) over (partition by setting) as group_count,
+    all_count
+  from (
+    select
+      best_run,
+      unnest(string_to_array(identity, chr(10))) as setting,
+      all_count
+    from (select best_run, identity, count(*) over () as all_count from groups)
+  )
 ),
 told as (
   select
-    settings.run_id,
-    string_agg(concat(settings.key, '=', left(short(settings.value), 40)), ' ' order by settings.key) as settings
+    best_run,
+    string_agg(
+      concat(split_part(setting, '=', 1), '=', left(short(substr(setting, strpos(setting, '=') + 1)), 40)),
+      ' ' order by setting
+    ) as settings
   from settings
-  join varied on varied.key = settings.key
-  join groups on groups.best_run = settings.run_id
-  group by settings.run_id
+  where group_count < all_count
+  group by best_run
 )
 select
   coalesce(told.settings, '(all the same)') as settings,
@@ -164,6 +164,6 @@ select
     when tested.pooled > 0 then 'worse'
   end as verdict
 from tested
-left join told on told.run_id = tested.best_run
-order by tested.place
+left join told on told.best_run = tested.best_run
+order by tested.cost, tested.best_run
 limit $limit

@@ -111,6 +111,36 @@ fn runs_are_compared_with_the_first() {
     assert_eq!((turned.len(), &turned[0]["verdict"]), (1, &json!("better")));
 }
 
+/// Single points of long curves come near each other all the time.
+#[test]
+fn long_noisy_curves_part_where_one_turns() {
+    let project = Project::empty();
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        // The mean of a few is nearly normal.
+        (0..4).map(|part| (state >> (16 * part) & 0xffff) as f64 / 65_535.0 - 0.5).sum::<f64>() * 0.04
+    };
+    for (name, away) in [("a", 0.0), ("b", 0.1)] {
+        let loss = |step: usize| 1.0 + if step < 1_000 { 0.0 } else { away };
+        let rows: Vec<Value> = (0..2_000)
+            .map(|step| json!({"step": step, "loss": loss(step) + noise(), "norm": noise()}))
+            .collect();
+        project.write(&format!("{name}.jsonl"), training(json!({"lr": 0.1}), rows));
+    }
+    let told = rows(&project, &["compare", "a", "b"]);
+    assert_eq!(
+        (column(&told, "key"), &told[0]["verdict"]),
+        (vec!["loss".into(), "norm".into()], &json!("worse"))
+    );
+    // Two of 200 parts of ten steps later.
+    assert_eq!(
+        (told[0]["part_step"].as_u64(), &told[1]["part_step"]),
+        (Some(1_020), &Value::Null),
+        "{told:?}"
+    );
+}
+
 #[test]
 fn runs_are_compared_where_it_was_asked() {
     let project = two_runs();
@@ -147,6 +177,7 @@ fn a_comparison_that_is_none_is_told() {
         (&["compare", "a", "b", "--at", "best:vall_loss"], 1, "metric \"vall_loss\" not found", "val_loss"),
         (&["compare", "a", "b", "--at-step", "1", "--at", "best"], 2, "cannot be used with", ""),
         (&["compare", "a", "b", "--at-time", "soon"], 2, "is no span of time", "30m"),
+        (&["compare", "a", "b", "--at-step", "-1"], 0, "no metric has another value up to there", ""),
         (&["sweep", "los"], 1, "metric \"los\" not found", "loss"),
         (&["sweep", "grad_norm"], 2, "no goal known for \"grad_norm\"", "--min"),
         (&["pareto", "loss", "grad_norm"], 2, "no goal known for \"grad_norm\": add --min grad_norm", ""),

@@ -122,6 +122,10 @@ async fn write_differences(session: &Session, sink: &mut Sink, runs: &[String]) 
 
 /// How many metrics are not shown.
 async fn left_out(session: &Session, values: &Values, rows: &RecordBatch) -> Result<Option<String>> {
+    let is_early = ["at_step", "at_time"].iter().any(|name| values.contains_key(*name));
+    if is_early && rows.num_rows() == 0 {
+        return Ok(Some("no metric has another value up to there; a log may hold no times".to_owned()));
+    }
     let is_all = values.get("all") == Some(&ParamValue::Flag(true));
     if is_all || values.contains_key("keys") {
         return Ok((rows.num_rows() == 0).then(|| "no such metric differs".to_owned()));
