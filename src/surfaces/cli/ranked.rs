@@ -33,10 +33,10 @@ pub fn with_options(query: &Canned, command: Command) -> Command {
 
 /// Runs one of them.
 pub async fn run(session: &Session, query: &Canned, mut values: Values) -> Result<()> {
+    name_goals(session, &mut values).await?;
     if session.globals.show_sql {
         return canned::show_sql(session, &query.name, &values).await;
     }
-    name_goals(session, &mut values).await?;
     let values = session.workspace.named_values(&query.name, &values).await?;
     let metrics = metrics(query, &values);
     let mut notes = Vec::new();
