@@ -1,11 +1,14 @@
 -- summary: Rank runs by their best value of a metric
 -- description: A run that does not have the metric by this name is ranked by the only one of another spelling that it has (val_loss, eval/loss).
 -- description: NaN and infinities never win, and ties go to the earlier step. Whether smaller or larger is better comes from the tracker, runq.toml or the metric's name (--explain shows the words).
--- param: metric metric_form positional  Metric to rank by
+-- description: On a terminal, in Markdown and for an agent the column at_best holds up to four other metrics of the run at that step: those with a goal first, each by its last value until then.
+-- param: metric ranking positional  Metric to rank by
 -- param: min flag  Smaller is better
 -- param: max flag  Larger is better
 -- param: limit count -n = 10  Rows at most
 -- param: project project -p optional  Only runs of this project
+-- param: where condition -w optional  Only runs that meet this, as in "lr < 0.01 and state = 'finished'"
+-- param: newest count optional  Only the newest runs of those, so many
 -- column: run_id  run
 -- column: name  human name
 -- column: metric  metric ranked by
@@ -18,41 +21,39 @@
 -- column: state  state of the run
 -- example: runq best val_loss
 -- example: runq best grad_norm --min -n 3
+-- example: runq best val_loss --where "lr < 0.01" --newest 5
+-- example: runq best val_loss --group lr
+-- example: runq best val_loss --id-only -n 1
 
-with spelled as (
+with candidates as (
   select
-    summary.*,
-    runs.name,
-    runs.state,
-    bool_or(summary.key = $metric) over (partition by summary.run_id) as has_exact,
-    count(*) over (partition by summary.run_id) as spellings
-  from summary
-  join runs on runs.run_id = summary.run_id
-  where (
-      summary.key = $metric
-      or normal_key($metric) <> '' and normal_key(summary.key) = normal_key($metric)
-    )
-    and runs.duplicate_of is null
-    and ($project is null or runs.project = $project)
-),
-candidates as (
-  select
-    *,
+    ranked.*,
     case
       when $min then 'min'
       when $max then 'max'
       -- runs that disagree have no goal in common
-      when min(goal) over () = max(goal) over () then min(goal) over ()
+      when min(ranked.goal) over () = max(ranked.goal) over () then min(ranked.goal) over ()
     end as aim
-  from spelled
-  where key = $metric
-    -- a run that has it by this name has it; others have it where one spelling is there
-    or not has_exact and spellings = 1
+  from $metric as ranked
+  where ($project is null or ranked.project = $project)
+    and ranked.run_id in $where
+    and (
+      $newest is null
+      or ranked.run_id in (
+        select run_id
+        from runs
+        where duplicate_of is null
+          and ($project is null or project = $project)
+          and run_id in $where
+        order by coalesce(created_at, updated_at) desc nulls last, run_id
+        limit $newest
+      )
+    )
 ),
 valued as (
   select
     run_id,
-    name,
+    run_name,
     state,
     key,
     axis,
@@ -65,7 +66,7 @@ valued as (
 )
 select
   run_id,
-  name,
+  run_name as name,
   key as metric,
   goal,
   best,

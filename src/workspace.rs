@@ -6,7 +6,9 @@ use crate::engine::runs::{BEST, spellings};
 use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions, Words, compute};
 use crate::error::UserError;
+use crate::records::Goal;
 use crate::records::batch::to_batch;
+use crate::records::goal::goal_of;
 use crate::settings::Settings;
 use crate::sources::find::sidecar;
 use crate::store::{Catalog, Damage, Limits};
@@ -301,8 +303,11 @@ impl Workspace {
                 (ParamType::Metric, Some(ParamValue::Text(word))) => {
                     ParamValue::Text(self.resolve_metric(word).await?)
                 }
-                (ParamType::MetricForm, Some(ParamValue::Text(word))) => {
+                (ParamType::MetricForm | ParamType::Ranking, Some(ParamValue::Text(word))) => {
                     ParamValue::Text(self.resolve_form(word).await?)
+                }
+                (ParamType::Runs, Some(ParamValue::List(words))) => {
+                    ParamValue::List(self.resolve_runs(words).await?)
                 }
                 (ParamType::Metrics, Some(ParamValue::List(words))) => {
                     let run = run_word(query, &params).unwrap_or_default();
@@ -361,12 +366,23 @@ impl Workspace {
 
     /// What a ranking by a metric looks at: a row for each of its spellings and axes, with the columns `key`,
     /// `axis`, `goal`, `run_count` and `finite_run_count`, and one without key for the runs that have more
-    /// than one spelling of it and not its name.
+    /// than one spelling of it and not its name. `among` is a statement that gives the ids
+    /// of the runs; without it all count.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub async fn spellings(&self, metric: &str, project: Option<&str>) -> anyhow::Result<Answer> {
-        self.sql(&spellings(metric, project)).await
+    pub async fn spellings(&self, metric: &str, among: Option<&str>) -> anyhow::Result<Answer> {
+        self.sql(&spellings(metric, among)).await
+    }
+
+    /// From where the goal of a metric is known, as in `by its name`.
+    pub fn goal_reason(&self, metric: &str, goal: Goal) -> &'static str {
+        let by_settings = self.settings.goals.get(metric).copied().map(Goal::from);
+        match () {
+            () if by_settings == Some(goal) => "by runq.toml",
+            () if goal_of(metric) == Some(goal) => "by its name",
+            () => "by the tracker",
+        }
     }
 
     fn query(&self, name: &str) -> Result<&Canned, UserError> {
@@ -389,6 +405,18 @@ impl Workspace {
             return self.asked(async |engine| engine.resolve_run(&format!("{BEST}{metric}")).await).await;
         }
         self.asked(async |engine| engine.resolve_run(word).await).await
+    }
+
+    /// The runs a user means by `words`, as [`Workspace::resolve_run`].
+    ///
+    /// # Errors
+    /// When no run, or more than one, goes by one of the words.
+    pub async fn resolve_runs(&self, words: &[String]) -> anyhow::Result<Vec<String>> {
+        let mut run_ids = Vec::with_capacity(words.len());
+        for word in words {
+            run_ids.push(self.resolve_run(word).await?);
+        }
+        Ok(run_ids)
     }
 
     /// The files of a table that count today (for `metrics`: those that `metrics` reads).

@@ -107,6 +107,14 @@ const FILES: &[(&str, &str)] = built_in_files![
     "phases",
     "best",
     "diff",
+    "at_best",
+    "compare",
+    "differences",
+    "sweep",
+    "seeds",
+    "pareto",
+    "tried",
+    "cost",
     "keys"
 ];
 

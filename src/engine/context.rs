@@ -5,10 +5,9 @@ use super::scalar::TextFunction;
 use super::sorted_aggregate::AggregateSorted;
 use super::system::{CatalogTable, SystemTable};
 use super::tables::{Part, StoredTable};
-use super::{EngineOptions, guard, secrets};
+use super::{EngineOptions, guard, secrets, texts};
 use crate::error::UserError;
 use crate::records::goal;
-use crate::records::names::normal_form;
 use crate::records::schema::Table;
 use crate::store::{Catalog, Snapshot};
 use async_trait::async_trait;
@@ -52,7 +51,7 @@ pub fn context(
         tables.add(table.name(), Arc::new(provider))?;
     }
     let ctx = with_schema(state, Arc::new(tables))?;
-    ctx.register_udf(normal_key_function());
+    texts::functions().into_iter().for_each(|function| ctx.register_udf(function));
     runq_udfs::register_all(&ctx);
     Ok(ctx)
 }
@@ -267,11 +266,6 @@ fn goal_function(options: &EngineOptions) -> ScalarUDF {
         }
     })
     .into()
-}
-
-/// `normal_key(key)`: the form that names of one metric share, however they are written.
-pub(super) fn normal_key_function() -> ScalarUDF {
-    TextFunction::new("normal_key", 1, |texts| Some(normal_form(texts[0]?))).into()
 }
 
 /// `duplicate_of(run_id)`: the run that is shown in its place.

@@ -16,7 +16,7 @@ const SCALAR: &str = "
     array_to_string array_union arrays_overlap arrays_zip arrow_cast arrow_field arrow_metadata arrow_try_cast
     arrow_typeof ascii asin asinh atan atan2 atanh
     bit_length btrim
-    cardinality cast_to_type cbrt ceil char_length character_length chr coalesce concat concat_ws contains cos cosh
+    cardinality cast_to_type cbrt ceil char_length character_length chr coalesce concat concat_ws config_role contains cos cosh
     cosine_distance cot current_date current_time current_timestamp
     date_bin date_format date_part date_trunc datepart datetrunc decode degrees dot_product
     element_at empty encode ends_with exp
@@ -36,9 +36,9 @@ const SCALAR: &str = "
     pi position pow power
     radians rand random regexp_count regexp_instr regexp_like regexp_match regexp_replace repeat replace reverse
     right round row rpad rtrim
-    signum sin sinh split_part sqrt starts_with string_to_array string_to_list strpos struct substr substr_index
+    short signum sin sinh split_part sqrt starts_with string_to_array string_to_list strpos struct substr substr_index
     substring substring_index
-    tan tanh to_char to_date to_hex to_local_time to_time to_timestamp to_timestamp_micros to_timestamp_millis
+    t_test_p tan tanh to_char to_date to_hex to_local_time to_time to_timestamp to_timestamp_micros to_timestamp_millis
     to_timestamp_nanos to_timestamp_seconds to_unixtime today translate trim trunc try_cast_to_type
     union_extract union_tag upper
     with_metadata";
@@ -146,7 +146,7 @@ mod tests {
 
     fn everything() -> SessionContext {
         let ctx = SessionContext::new();
-        ctx.register_udf(crate::engine::context::normal_key_function());
+        crate::engine::texts::functions().into_iter().for_each(|function| ctx.register_udf(function));
         runq_udfs::register_all(&ctx);
         let points = Arc::new(EmptyTable::new(Arc::new(Schema::empty())));
         runq_udfs::register_table_functions(&ctx, points, Arc::new(|word: &str| Ok(word.to_owned())));

@@ -17,6 +17,7 @@ mod selection;
 mod sorted_aggregate;
 pub mod system;
 pub mod tables;
+mod texts;
 
 use crate::error::UserError;
 use crate::records::Goal;

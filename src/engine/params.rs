@@ -51,6 +51,14 @@ impl Engine {
                 let metrics = self.resolve_metrics_of(run.unwrap_or_default(), &words).await?;
                 return Ok(ParamValue::List(metrics.into_iter().map(|(_, key)| key).collect()));
             }
+            (ParamType::Ranking, ParamValue::Null) => return Ok(ParamValue::Query(runs::no_ranking())),
+            (ParamType::Runs, ParamValue::List(words)) => {
+                let mut run_ids = Vec::with_capacity(words.len());
+                for word in &words {
+                    run_ids.push(self.resolve_run(word).await?);
+                }
+                return Ok(ParamValue::List(run_ids));
+            }
             (_, ParamValue::Text(text)) => text,
             (_, value) => return Ok(value),
         };
@@ -69,6 +77,8 @@ impl Engine {
                 ParamValue::Text(one_of(text, &kinds, "kind", "kinds")?)
             }
             ParamType::Since => ParamValue::Integer(since(&text, self.now_ms)?),
+            ParamType::Span => ParamValue::Integer(span_ms(&text).ok_or_else(|| no_span(&text))?),
+            ParamType::Ranking => ParamValue::Query(runs::ranking(&self.resolve_form(&text).await?)),
             ParamType::Condition | ParamType::Order => {
                 ParamValue::Query(self.select_runs(kind, &text).await?.sql)
             }
@@ -179,9 +189,8 @@ fn known_as(word: &str, run_id: &str, names: &[&str]) -> Result<String, UserErro
     }
 }
 
-/// `2d`, `36h`, `90m`, `2w` back from now, or a date with or without a time of day in UTC, as milliseconds
-/// since 1970.
-fn since(text: &str, now_ms: i64) -> Result<i64, UserError> {
+/// `2d`, `36h`, `90m`, `2w`, `30s`, in milliseconds.
+fn span_ms(text: &str) -> Option<i64> {
     let end = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let unit_s = match &text[end..] {
         "s" => 1,
@@ -189,12 +198,22 @@ fn since(text: &str, now_ms: i64) -> Result<i64, UserError> {
         "h" => 3_600,
         "d" => 86_400,
         "w" => 7 * 86_400,
-        _ => 0,
+        _ => return None,
     };
-    let span = text[..end].parse::<f64>().ok().filter(|number| unit_s > 0 && *number >= 0.0);
-    if let Some(number) = span {
-        // The cast of a float saturates.
-        return Ok(now_ms.saturating_sub((number * f64::from(unit_s) * 1_000.0) as i64));
+    let number = text[..end].parse::<f64>().ok().filter(|number| *number >= 0.0)?;
+    // The cast of a float saturates.
+    Some((number * f64::from(unit_s) * 1_000.0) as i64)
+}
+
+fn no_span(text: &str) -> UserError {
+    UserError::usage(format!("\"{text}\" is no span of time")).hint("write it as 30m, 2h or 1d")
+}
+
+/// `2d`, `36h`, `90m`, `2w` back from now, or a date with or without a time of day in UTC, as milliseconds
+/// since 1970.
+fn since(text: &str, now_ms: i64) -> Result<i64, UserError> {
+    if let Some(span_ms) = span_ms(text) {
+        return Ok(now_ms.saturating_sub(span_ms));
     }
     let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0);
     let time = || {
@@ -221,7 +240,9 @@ pub fn scalar(kind: ParamType, value: Option<&ParamValue>) -> ScalarValue {
             let texts: Vec<ScalarValue> = texts.iter().map(|text| ScalarValue::from(text.as_str())).collect();
             ScalarValue::List(ScalarValue::new_list(&texts, &DataType::Utf8, true))
         }
-        (ParamType::Integer | ParamType::Count | ParamType::Since, _) => ScalarValue::Int64(None),
+        (ParamType::Integer | ParamType::Count | ParamType::Since | ParamType::Span, _) => {
+            ScalarValue::Int64(None)
+        }
         (ParamType::Number, _) => ScalarValue::Float64(None),
         (ParamType::Flag, _) => ScalarValue::Boolean(Some(false)),
         _ => ScalarValue::Utf8(None),

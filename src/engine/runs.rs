@@ -141,16 +141,26 @@ fn best_of(metric: &str, rows: &[Best]) -> Result<String, UserError> {
 
 /// Rows of `summary` that a ranking by `metric` looks at, as a subquery: those of [`spelled`] that count.
 pub fn ranked_by(metric: &str) -> String {
-    format!("(select * from {} where is_ranked)", spelled(metric))
+    format!("({})", ranking(metric))
+}
+
+/// The statement of [`ranked_by`].
+pub fn ranking(metric: &str) -> String {
+    format!("select * from {} where is_ranked", spelled(metric))
+}
+
+/// The statement of a ranking by no metric: its columns, and no row.
+pub fn no_ranking() -> String {
+    format!("{} and false", ranking(""))
 }
 
 /// Rows of `summary` of the runs that are shown whose metric is `metric` in any spelling, as a subquery with
-/// the columns `project` and `is_ranked`: each run is ranked by the metric of that name, or else by the only
+/// the columns `project`, `run_name`, `state` and `is_ranked`: each run is ranked by the metric of that name, or else by the only
 /// one of its normal form.
 fn spelled(metric: &str) -> String {
     let metric = quoted(metric);
     format!(
-        "(select s.*, runs.project, s.key = {metric}
+        "(select s.*, runs.project, runs.name as run_name, runs.state, s.key = {metric}
             or not bool_or(s.key = {metric}) over (partition by s.run_id)
             and count(*) over (partition by s.run_id) = 1 as is_ranked
         from summary s join runs on runs.run_id = s.run_id
@@ -160,17 +170,16 @@ fn spelled(metric: &str) -> String {
 }
 
 /// The statement that counts the runs that a ranking by `metric` looks at: a row for each spelling and axis,
-/// and one without spelling for those with more than one that may be meant.
-pub fn spellings(metric: &str, project: Option<&str>) -> String {
-    let of_project = project.map(|project| format!("where project = {}", quoted(project)));
-    let of_project = of_project.unwrap_or_default();
+/// and one without spelling for those with more than one that may be meant. `among` is a statement of ids.
+pub fn spellings(metric: &str, among: Option<&str>) -> String {
+    let among = among.map_or_else(String::new, |among| format!("where run_id in ({among})"));
     format!(
         "select key, axis, case when min(goal) = max(goal) then min(goal) end as goal,
             count(*) as run_count, count(min) as finite_run_count
-        from {} {of_project} group by key, axis
+        from {} {among} group by key, axis
         union all
         select null, null, null, count(*), 0 from (
-            select run_id from {} {of_project} group by run_id having not bool_or(is_ranked))
+            select run_id from {} {among} group by run_id having not bool_or(is_ranked))
         order by 1, 2",
         ranked_by(metric),
         spelled(metric)

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod columns;
+pub mod config_role;
 pub mod goal;
 pub mod names;
 pub mod roles;

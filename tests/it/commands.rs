@@ -6,10 +6,10 @@ use runq::store::Limits;
 use serde_json::Value;
 use std::process::Command;
 
-struct Ran {
-    stdout: String,
-    stderr: String,
-    code: i32,
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
 }
 
 fn command(project: &Project, args: &[&str]) -> Command {
@@ -18,19 +18,19 @@ fn command(project: &Project, args: &[&str]) -> Command {
     command
 }
 
-fn run(project: &Project, args: &[&str]) -> Ran {
+pub fn run(project: &Project, args: &[&str]) -> Ran {
     let output = command(project, args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap_or(-1) }
 }
 
-fn rows(project: &Project, args: &[&str]) -> Vec<Value> {
+pub fn rows(project: &Project, args: &[&str]) -> Vec<Value> {
     let ran = run(project, &[args, &["--format", "jsonl"]].concat());
     assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
     ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn column(rows: &[Value], name: &str) -> Vec<String> {
+pub fn column(rows: &[Value], name: &str) -> Vec<String> {
     rows.iter().map(|row| crate::common::text(&row[name])).collect()
 }
 
@@ -66,6 +66,7 @@ fn every_example_of_the_help_runs() {
         "diagnose",
         "phases",
         "stop",
+        "why",
     ];
     let all: Vec<String> = commands.chain(others).flat_map(|command| examples(&project, command)).collect();
     assert!(all.len() >= 30, "{all:?}");

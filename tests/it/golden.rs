@@ -86,6 +86,31 @@ fn cases() -> Vec<(&'static str, Values)> {
         ("diff", values(&[("a", text("pubclean1")), ("b", text("pubsweep5"))])),
         ("keys", values(&[("pattern", text("LOSS"))])),
         ("best", values(&[("metric", text("val_loss")), ("limit", number(3))])),
+        (
+            "at_best",
+            values(&[
+                ("runs", keys(&["pubsweep1", "pubdiverg"])),
+                ("keys", keys(&["val/loss", "val/loss"])),
+                ("steps", keys(&["119", "210"])),
+            ]),
+        ),
+        (
+            "compare",
+            values(&[("runs", keys(&["pubsweep1", "pubsweep5", "pubnan001"])), ("at", text("best"))]),
+        ),
+        ("differences", values(&[("runs", keys(&["pubsweep1", "pubsweep5", "pubnan001"]))])),
+        ("sweep", values(&[("metric", text("val_loss")), ("where", text("run_group = 'lr-sweep'"))])),
+        ("seeds", values(&[("metric", text("val_loss"))])),
+        (
+            "pareto",
+            values(&[
+                ("first", text("val_loss")),
+                ("second", text("perf/tokens_per_sec")),
+                ("max", keys(&["perf/tokens_per_sec"])),
+            ]),
+        ),
+        ("tried", values(&[("settings", keys(&["lr=0.002", "weight_decay=0.1"])), ("limit", number(4))])),
+        ("cost", values(&[])),
     ]
 }
 
@@ -176,6 +201,15 @@ fn commands_of_several_parts() {
         ("anomalies-brief.agent", &["anomalies", "--agent"]),
         ("plot.table", &["plot", "pubnan001", "-k", "train/loss", "--height", "12", "--width", "72"]),
         ("plot-runs.table", &["plot", "pubsweep1", "pubsweep5", "-k", "val_loss", "--height", "12", "--log"]),
+        ("best.agent-mode", &["best", "val_loss", "-n", "3", "--agent"]),
+        ("best-group.table", &["best", "val_loss", "-n", "3", "--group", "lr", "--format", "table"]),
+        ("compare-two.table", &["compare", "pubsweep1", "pubsweep5", "--format", "table"]),
+        ("compare-two.agent", &["compare", "pubsweep1", "pubsweep5", "--agent"]),
+        ("compare-step.agent", &["compare", "pubsweep1", "pubnan001", "--at-step", "60", "--agent"]),
+        ("why.agent", &["why", "pubsweep1", "pubsweep5", "--agent"]),
+        ("why.table", &["why", "pubdiverg", "pubclean1", "--format", "table"]),
+        ("pareto.agent-mode", &["pareto", "val_loss", "grad_norm", "--min", "grad_norm", "--agent"]),
+        ("seeds.agent-mode", &["seeds", "val_loss", "--agent"]),
         ("plot.csv", &["plot", "pubsweep1", "-k", "val_loss", "--format", "csv"]),
         (
             "plot.agent",

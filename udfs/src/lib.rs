@@ -12,7 +12,7 @@
 //! | `diagnose(step, loss [, val_loss, grad_norm, lr, throughput, gpu_mem])` | the same, all kinds |
 //! | `trend(step, value)`, `forecast(step, value, planned_steps)`, `eta(step, time [, planned_steps])` | aggregate to a struct |
 //! | `mann_kendall(step, value)` | aggregate to a double |
-//! | `finite(x)` | scalar |
+//! | `finite(x)`, `t_test_p(t, df)` | scalar |
 //! | `ema(value, alpha)`, `robust_ema(value, alpha)`, `roll_median(value, w)`, `roll_mad(value, w)` | window |
 //! | `spike_score(value)`, `is_spike(value)`, `grad_ratio(value)`, `phase(loss [, val, lr])` | window |
 //! | `history(run, keys [, n [, from, to]])`, `wide(run, keys)` | table, over a long table of metrics |
@@ -77,6 +77,7 @@ mod series;
 mod sparkline;
 mod spike_score;
 mod steps;
+mod t_test_p;
 mod ticks;
 mod trend;
 mod wide;
@@ -100,6 +101,7 @@ pub use phase::phase_udwf;
 pub use rolling::{grad_ratio_udwf, robust_ema_udwf, roll_mad_udwf, roll_median_udwf};
 pub use sparkline::{Sparkline, sparkline_udaf};
 pub use spike_score::{SpikeScore, spike_score_udwf};
+pub use t_test_p::{TTestP, t_test_p_udf};
 pub use trend::{mann_kendall_udaf, trend_udaf};
 pub use wide::Wide;
 
@@ -139,7 +141,7 @@ pub fn all_udwfs() -> Vec<WindowUDF> {
 
 /// Every scalar function of this crate.
 pub fn all_udfs() -> Vec<ScalarUDF> {
-    vec![finite_udf()]
+    vec![finite_udf(), t_test_p_udf()]
 }
 
 /// Registers every aggregate, window and scalar function.

@@ -38,6 +38,15 @@ pub enum ParamType {
     Condition,
     /// What runs are sorted by, in the same words; stands for a subquery of `run_id` and `place`.
     Order,
+    /// A metric in any spelling; stands for the subquery of the rows of `summary` that rank the runs by it,
+    /// one a run at most, with the columns `project`, `run_name` and `state` besides. Not given, it has no row.
+    Ranking,
+    /// Anything users may call runs, several; bound as a list of their ids.
+    Runs,
+    /// Texts; bound as a list.
+    Texts,
+    /// A span of time; bound as milliseconds.
+    Span,
 }
 
 /// A value for a parameter.
@@ -78,7 +87,7 @@ pub struct Param {
 
 impl ParamType {
     /// Each with its word in a header.
-    pub(super) const ALL: [(&'static str, ParamType); 17] = [
+    pub(super) const ALL: [(&'static str, ParamType); 21] = [
         ("text", ParamType::Text),
         ("integer", ParamType::Integer),
         ("count", ParamType::Count),
@@ -96,6 +105,10 @@ impl ParamType {
         ("since", ParamType::Since),
         ("condition", ParamType::Condition),
         ("order", ParamType::Order),
+        ("ranking", ParamType::Ranking),
+        ("runs", ParamType::Runs),
+        ("texts", ParamType::Texts),
+        ("span", ParamType::Span),
     ];
 
     /// The word in a header.
@@ -110,7 +123,12 @@ impl ParamType {
 
     /// Whether its value is part of the statement, which can be planned only with it.
     pub(super) fn is_literal(self) -> bool {
-        matches!(self, ParamType::Metrics | ParamType::Condition | ParamType::Order)
+        self.is_list() || matches!(self, ParamType::Condition | ParamType::Order | ParamType::Ranking)
+    }
+
+    /// Whether it takes several words.
+    pub fn is_list(self) -> bool {
+        matches!(self, ParamType::Metrics | ParamType::Runs | ParamType::Texts)
     }
 
     /// Reads a value as a user types it. The error says what was expected.
@@ -126,7 +144,7 @@ impl ParamType {
             }
             ParamType::Number => text.parse().map(ParamValue::Number).map_err(|_| expected("a number")),
             ParamType::Flag => text.parse().map(ParamValue::Flag).map_err(|_| expected("true or false")),
-            ParamType::Metrics => Ok(ParamValue::List(vec![text.to_owned()])),
+            kind if kind.is_list() => Ok(ParamValue::List(vec![text.to_owned()])),
             _ => Ok(ParamValue::Text(text.to_owned())),
         }
     }
@@ -143,8 +161,8 @@ impl ParamType {
             },
             ParamValue::Number(_) => self == ParamType::Number,
             ParamValue::Flag(_) => self == ParamType::Flag,
-            ParamValue::List(_) => self == ParamType::Metrics,
-            ParamValue::Query(_) => matches!(self, ParamType::Condition | ParamType::Order),
+            ParamValue::List(_) => self.is_list(),
+            ParamValue::Query(_) => self.is_literal() && !self.is_list(),
         }
     }
 
@@ -157,7 +175,7 @@ impl ParamType {
             ParamType::Number => "a number",
             ParamType::Flag => "true or false",
             ParamType::Run => "a run",
-            ParamType::Metric | ParamType::MetricForm => "a metric",
+            ParamType::Metric | ParamType::MetricForm | ParamType::Ranking => "a metric",
             ParamType::Metrics => "metrics",
             ParamType::Project => "a project",
             ParamType::Tag => "a tag",
@@ -167,6 +185,9 @@ impl ParamType {
             ParamType::Since => "a span of time or a date",
             ParamType::Condition => "a condition",
             ParamType::Order => "what to sort by",
+            ParamType::Runs => "runs",
+            ParamType::Texts => "texts",
+            ParamType::Span => "a span of time",
         }
     }
 }

@@ -172,7 +172,7 @@ fn a_folder_gives_its_queries_by_name() {
 async fn built_in_statements_run_over_empty_tables() {
     let context = datafusion::prelude::SessionContext::new();
     runq_udfs::register_all(&context);
-    context.register_udf(crate::engine::context::normal_key_function());
+    crate::engine::texts::functions().into_iter().for_each(|function| context.register_udf(function));
     for table in [
         "create table runs (run_id text, name text, project text, entity text, source text, state text, \
          state_detail text, exit_code int, created_at timestamp, updated_at timestamp, duration_s double, \
@@ -200,11 +200,19 @@ async fn built_in_statements_run_over_empty_tables() {
         context.sql(table).await.unwrap();
     }
     for query in built_in().iter().filter(|query| query.name != "history") {
-        let value = |param: &Param| match param.kind {
+        let value = |param: &Param| {
+            match param.kind {
             ParamType::Integer => Some(ParamValue::Integer(1)),
             ParamType::Condition => Some(ParamValue::Query("select run_id from runs".into())),
+            ParamType::Ranking => Some(ParamValue::Query(
+                "select summary.*, 'p' as project, 'n' as run_name, 's' as state, true as is_ranked from summary".into(),
+            )),
+            ParamType::Runs | ParamType::Texts if param.default.is_none() => {
+                Some(ParamValue::List(vec!["x".into(), "y=1".into()]))
+            }
             ParamType::Order => Some(ParamValue::Query("select run_id, 0 as place from runs".into())),
             _ => param.default.is_none().then(|| text("x")),
+        }
         };
         let given =
             query.params.iter().filter_map(|param| Some((param.name.clone(), value(param)?))).collect();

@@ -1,7 +1,8 @@
 //! The tree of commands. Those of canned queries come from their headers.
 
 use super::{
-    best, code, diagnose, diff, files, globals, history, init, manual, plot, refresh, schema, skill, sql,
+    best, code, compare, diagnose, diff, files, globals, history, init, manual, plot, ranked, refresh,
+    schema, skill, sql, why,
 };
 use crate::engine::canned::{Canned, Param, ParamType, ParamValue, literal};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -79,6 +80,7 @@ fn own() -> Vec<Command> {
         files::command(),
         plot::command(),
         code::command(),
+        why::command(),
         latest(),
         skill::command(),
         init::command(),
@@ -130,6 +132,8 @@ fn canned_command(query: &Canned, aliases: &[&String]) -> Command {
         "best" if query.built_in => best::with_options(command),
         "diff" if query.built_in => diff::with_options(command),
         "history" if query.built_in => history::with_options(command),
+        "compare" if query.built_in => compare::with_options(command),
+        _ if ranked::is_one(query) => ranked::with_options(query, command),
         _ => command,
     }
 }
@@ -151,7 +155,8 @@ fn argument(param: &Param) -> Arg {
         ParamType::Count => arg.value_parser(integer().range(1..)),
         ParamType::Integer => arg.value_parser(integer()).allow_negative_numbers(true),
         ParamType::Number => arg.value_parser(value_parser!(f64)).allow_negative_numbers(true),
-        ParamType::Metrics => arg.action(ArgAction::Append),
+        kind if kind.is_list() && param.positional => arg.num_args(1..),
+        kind if kind.is_list() => arg.action(ArgAction::Append),
         // `--sort -loss`
         ParamType::Order => arg.allow_hyphen_values(true),
         _ => arg,
@@ -187,7 +192,7 @@ fn value(param: &Param, matches: &ArgMatches) -> Option<ParamValue> {
         ParamType::Flag => matches.get_flag(name).then_some(ParamValue::Flag(true)),
         ParamType::Integer | ParamType::Count => matches.get_one(name).copied().map(ParamValue::Integer),
         ParamType::Number => matches.get_one(name).copied().map(ParamValue::Number),
-        ParamType::Metrics => {
+        kind if kind.is_list() => {
             let words = matches.get_many::<String>(name)?;
             Some(ParamValue::List(words.cloned().collect()))
         }

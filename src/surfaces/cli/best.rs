@@ -1,21 +1,37 @@
 //! `best`: asks for a direction where none is known, and says which runs were left out.
 
 use super::args::Values;
-use super::output;
+use super::output::{self, Sink};
+use super::ranking::{Field, check_config_key, text};
 use super::{canned, session::Session};
-use crate::engine::canned::ParamValue;
-use crate::error::UserError;
+use crate::engine::canned::{ParamValue, literal, quoted};
 use crate::records::goal::{MAX_WORDS, MIN_WORDS, NEITHER_WORDS};
 use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
+use arrow::datatypes::{DataType, Field as Column, Schema};
 use arrow::record_batch::RecordBatch;
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Id of the switch that prints the words.
 pub const EXPLAIN: &str = "explain";
 const ID_ONLY: &str = "id-only";
+const GROUP: &str = "group";
+
+/// Columns of runs that they may be grouped by; anything else is a hyperparameter.
+const GROUPS: [&str; 10] = [
+    "project",
+    "run_group",
+    "sweep_id",
+    "job_type",
+    "state",
+    "source",
+    "host",
+    "user_name",
+    "git_branch",
+    "git_commit",
+];
 
 /// The options the query itself has no use for.
 pub fn with_options(command: Command) -> Command {
@@ -25,6 +41,10 @@ pub fn with_options(command: Command) -> Command {
     command
         .mut_arg("min", |min| min.conflicts_with("max"))
         .mut_arg("metric", |metric| metric.required(false).required_unless_present(EXPLAIN))
+        .arg(Arg::new(GROUP).long(GROUP).short('g').value_name("WORD").help(
+            "The best run of each value, in the column grouped: of a hyperparameter, also by its last part, or of \
+             project, run_group, sweep_id, job_type, state, source, host, user_name, git_branch or git_commit",
+        ))
         .arg(flag(ID_ONLY, "Print bare run ids; one unless -n says more"))
         .arg(flag(EXPLAIN, "Print the words in a metric's name that tell its goal"))
 }
@@ -35,130 +55,92 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
     if is_id_only {
         values.entry("limit".to_owned()).or_insert(ParamValue::Integer(1));
     }
+    let values = session.workspace.named_values("best", &values).await?;
+    let group = matches.get_one::<String>(GROUP);
+    let sql = match group {
+        Some(word) => Some(of_groups(session, &values, word).await?),
+        None => None,
+    };
     if session.globals.show_sql {
-        return canned::show_sql(session, "best", &values).await;
+        return match sql {
+            Some(sql) => output::emit_text(&session.globals, &format!("{sql};\n")),
+            None => canned::show_sql(session, "best", &values).await,
+        };
     }
-    if let Some(metric) = text(&values, "metric") {
-        let metric = session.workspace.resolve_form(metric).await?;
-        values.insert("metric".to_owned(), ParamValue::Text(metric));
-    }
-    let field = Field::of(session, &values).await?;
-    field.check_goal(&values)?;
-    let answer = session.workspace.canned("best", &values).await?;
-    field.check_not_empty(&values)?;
+    let field = Field::of(session, text(&values, "metric").unwrap_or_default(), &values).await?;
+    field.check_goal("add --min or --max")?;
+    let answer = match sql {
+        Some(sql) => session.workspace.sql(&sql).await?,
+        None => session.workspace.canned("best", &values).await?,
+    };
+    let rows = output::collect(answer).await?;
+    field.check_not_empty()?;
     match is_id_only {
-        true => print_ids(session, &output::collect(answer).await?)?,
-        false => output::emit(session, answer).await.map(drop)?,
+        true => print_ids(session, &rows)?,
+        false => print(session, rows).await?,
     }
     field.notes().iter().for_each(|note| session.terminal.note(note));
     Ok(())
 }
 
+/// The statement of the best run of each value of a column of `runs` or of a hyperparameter.
+async fn of_groups(session: &Session, values: &Values, word: &str) -> Result<String> {
+    let (mut all, limit) = (values.clone(), values.get("limit").map_or_else(|| "10".to_owned(), literal));
+    all.insert("limit".to_owned(), ParamValue::Integer(i64::from(i32::MAX)));
+    let ranked = session.workspace.canned_sql("best", &all).await?;
+    let groups = match GROUPS.contains(&word) {
+        true => format!("select run_id, {word} as value from runs"),
+        false => {
+            check_config_key(session, word).await?;
+            let (key, part) = (quoted(word), quoted(&format!(".{word}")));
+            format!(
+                "select run_id, min(value) as value from configs \
+                 where key = {key} or ends_with(key, {part}) group by run_id"
+            )
+        }
+    };
+    let order = "case goal when 'min' then best else -best end, best_step, run_id";
+    Ok(format!(
+        "select * exclude (nth)\nfrom (\n  select ranked.*, grouped.value as grouped, \
+         row_number() over (partition by grouped.value order by {order}) as nth\n  \
+         from ({ranked}) as ranked\n  left join ({groups}) as grouped using (run_id)\n)\n\
+         where nth = 1\norder by {order}\nlimit {limit}"
+    ))
+}
+
+/// People and agents see what else the runs reached.
+async fn print(session: &Session, rows: RecordBatch) -> Result<()> {
+    let mut sink = Sink::open(session)?;
+    let is_read = sink.format().is_for_people() || sink.tokens_left().is_some();
+    match is_read && rows.num_rows() > 0 {
+        true => sink.batch(&with_others(session, &rows).await?)?,
+        false => sink.batch(&rows)?,
+    }
+    sink.finish()
+}
+
+async fn with_others(session: &Session, rows: &RecordBatch) -> Result<RecordBatch> {
+    let runs = output::texts(rows, "run_id")?;
+    let list = |texts: Vec<String>| ParamValue::List(texts);
+    let asked = Values::from([
+        ("runs".to_owned(), list(runs.clone())),
+        ("keys".to_owned(), list(output::texts(rows, "metric")?)),
+        ("steps".to_owned(), list(output::texts(rows, "best_step")?)),
+    ]);
+    let told = output::collect(session.workspace.canned("at_best", &asked).await?).await?;
+    let told: HashMap<String, String> =
+        output::texts(&told, "run_id")?.into_iter().zip(output::texts(&told, "at_best")?).collect();
+    let others: ArrayRef = Arc::new(runs.iter().map(|run| told.get(run)).collect::<StringArray>());
+    let schema = rows.schema();
+    let fields = schema.fields().iter().map(|field| field.as_ref().clone());
+    let fields: Vec<Column> = fields.chain([Column::new("at_best", DataType::Utf8, true)]).collect();
+    let columns = rows.columns().iter().cloned().chain([others]).collect();
+    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+}
+
 fn print_ids(session: &Session, rows: &RecordBatch) -> Result<()> {
     let ids: String = output::texts(rows, "run_id")?.iter().map(|id| format!("{id}\n")).collect();
     output::emit_text(&session.globals, &ids)
-}
-
-/// The runs that logged the metric.
-#[derive(Debug, Default)]
-struct Field {
-    metric: String,
-    /// Spellings of it, and in how many runs.
-    spellings: BTreeMap<String, u64>,
-    /// What steps mean; one for metrics of one kind.
-    axes: Vec<String>,
-    has_goal: bool,
-    run_count: u64,
-    finite_run_count: u64,
-    /// Runs with several spellings of it, and not its name.
-    unclear_run_count: u64,
-}
-
-impl Field {
-    async fn of(session: &Session, values: &Values) -> Result<Field> {
-        let metric = text(values, "metric").unwrap_or_default();
-        let answer = session.workspace.spellings(metric, text(values, "project")).await?;
-        let rows = output::collect(answer).await?;
-        let mut field = Field { metric: metric.to_owned(), has_goal: true, ..Field::default() };
-        let column = |name| output::texts(&rows, name);
-        let (axes, goals) = (column("axis")?, column("goal")?);
-        let (runs, finite) = (column("run_count")?, column("finite_run_count")?);
-        let keys = column("key")?.into_iter();
-        for ((((key, axis), goal), runs), finite) in keys.zip(axes).zip(goals).zip(runs).zip(finite) {
-            let runs = runs.parse::<u64>().unwrap_or(0);
-            if key.is_empty() && axis.is_empty() {
-                field.unclear_run_count = runs;
-                continue;
-            }
-            if !field.axes.contains(&axis) {
-                field.axes.push(axis);
-            }
-            field.has_goal &= !goal.is_empty();
-            *field.spellings.entry(key).or_default() += runs;
-            field.run_count += runs;
-            field.finite_run_count += finite.parse::<u64>().unwrap_or(0);
-        }
-        Ok(field)
-    }
-
-    fn check_goal(&self, values: &Values) -> Result<()> {
-        let is_given = values.contains_key("min") || values.contains_key("max");
-        match self.has_goal || is_given {
-            true => Ok(()),
-            false => {
-                let message = format!("no goal known for \"{}\": add --min or --max", self.metric);
-                Err(UserError::usage(message).into())
-            }
-        }
-    }
-
-    fn check_not_empty(&self, values: &Values) -> Result<()> {
-        let message = match (self.run_count, self.finite_run_count, text(values, "project")) {
-            (0, ..) if self.unclear_run_count > 0 => {
-                format!("more than one metric of each run is written like \"{}\"", self.metric)
-            }
-            (0, _, Some(project)) => format!("no run of project \"{project}\" logged \"{}\"", self.metric),
-            (0, _, None) => format!("no run logged \"{}\"", self.metric),
-            (_, 0, _) => format!("no run has a finite value of \"{}\"", self.metric),
-            _ => return Ok(()),
-        };
-        Err(UserError::failed(message).into())
-    }
-
-    /// Which other names were taken, and in how many runs.
-    fn other_spellings(&self) -> Option<String> {
-        let others = self.spellings.iter().filter(|(key, _)| **key != self.metric);
-        let named: Vec<String> =
-            others.map(|(key, runs)| format!("\"{key}\" in {}", of_runs(*runs))).collect();
-        (!named.is_empty()).then(|| format!("\"{}\" is {}", self.metric, named.join(", ")))
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let mut notes: Vec<String> = self.other_spellings().into_iter().collect();
-        let left_out = self.run_count - self.finite_run_count.min(self.run_count);
-        if left_out > 0 {
-            notes.push(format!("{} left out: no finite value of {}", of_runs(left_out), self.metric));
-        }
-        if self.unclear_run_count > 0 {
-            let runs = of_runs(self.unclear_run_count);
-            notes.push(format!("{runs} left out: more than one metric is written like {}", self.metric));
-        }
-        if self.axes.len() > 1 {
-            notes.push(format!("steps mean {} (column axis)", self.axes.join(" in some runs and ")));
-        }
-        notes
-    }
-}
-
-fn of_runs(count: u64) -> String {
-    format!("{count} {}", if count == 1 { "run" } else { "runs" })
-}
-
-fn text<'a>(values: &'a Values, name: &str) -> Option<&'a str> {
-    match values.get(name) {
-        Some(ParamValue::Text(text)) => Some(text),
-        _ => None,
-    }
 }
 
 /// `best --explain`: the table of words.
@@ -171,40 +153,4 @@ pub async fn explain(session: &Session) -> Result<()> {
         session,
         &RecordBatch::try_from_iter([("word", column(words)), ("goal", column(goals))])?,
     )
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-    use super::*;
-
-    fn field(run_count: u64, finite_run_count: u64, has_goal: bool) -> Field {
-        let (metric, axes) = ("m".to_owned(), vec!["step".to_owned()]);
-        Field {
-            metric,
-            spellings: BTreeMap::new(),
-            axes,
-            has_goal,
-            run_count,
-            finite_run_count,
-            unclear_run_count: 0,
-        }
-    }
-
-    #[test]
-    fn a_goal_is_asked_for_where_none_is_known() {
-        let error = field(2, 2, false).check_goal(&Values::new()).unwrap_err();
-        let error = error.downcast_ref::<UserError>().unwrap();
-        assert_eq!(error.message, "no goal known for \"m\": add --min or --max");
-        assert_eq!(error.exit_code(), 2);
-        let given = Values::from([("min".to_owned(), ParamValue::Flag(true))]);
-        field(2, 2, false).check_goal(&given).unwrap();
-    }
-
-    #[test]
-    fn runs_left_out_are_counted() {
-        assert_eq!(field(3, 2, true).notes(), ["1 run left out: no finite value of m"]);
-        assert!(field(3, 3, true).notes().is_empty());
-        assert!(field(3, 0, true).check_not_empty(&Values::new()).is_err());
-    }
 }

@@ -4,6 +4,7 @@ pub(super) mod args;
 mod best;
 mod canned;
 mod code;
+mod compare;
 mod diagnose;
 mod diff;
 mod files;
@@ -15,6 +16,8 @@ mod manual;
 pub(super) mod output;
 mod plot;
 mod progress;
+mod ranked;
+mod ranking;
 mod refresh;
 mod runs;
 pub(super) mod schema;
@@ -22,6 +25,8 @@ pub(super) mod session;
 mod show;
 mod skill;
 mod sql;
+mod tried;
+mod why;
 
 use super::repl;
 use super::terminal::{Colour, Terminal, print_usage};
@@ -227,6 +232,7 @@ pub(super) async fn command(session: &Session, name: &str, matches: &ArgMatches)
         "latest" => show::latest(session).await,
         plot::NAME => plot::run(session, matches).await,
         code::NAME => code::run(session, matches).await,
+        why::NAME => why::run(session, matches).await,
         name if diagnose::is_one(name) => diagnose::run(session, name, matches).await,
         name => canned_command(session, find(session, name)?, matches).await,
     }
@@ -239,6 +245,9 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
         "show" if query.built_in => show::run(session, values).await,
         "best" if query.built_in => best::run(session, values, matches).await,
         "diff" if query.built_in => diff::run(session, values, matches).await,
+        "compare" if query.built_in => compare::run(session, values).await,
+        "tried" if query.built_in => tried::run(session, values).await,
+        _ if ranked::is_one(query) => ranked::run(session, query, values).await,
         "history" if query.built_in => history::run(session, values, matches).await,
         name if query.built_in && findings::is_one(name) => findings::run(session, name, &values).await,
         name => canned::run(session, name, &values).await,

@@ -403,6 +403,16 @@ pub async fn collect(answer: Answer) -> Result<RecordBatch> {
     Ok(arrow::compute::concat_batches(&schema, &batches)?)
 }
 
+/// The rows without some of their columns.
+///
+/// # Errors
+/// When the others cannot be taken.
+pub fn without(rows: &RecordBatch, names: &[&str]) -> Result<RecordBatch> {
+    let schema = rows.schema_ref();
+    let kept = (0..schema.fields().len()).filter(|nth| !names.contains(&schema.field(*nth).name().as_str()));
+    Ok(rows.project(&kept.collect::<Vec<_>>())?)
+}
+
 /// The cells of a column as text, null as empty.
 pub fn texts(batch: &RecordBatch, column: &str) -> Result<Vec<String>> {
     let array = batch.column_by_name(column).with_context(|| format!("no column {column}"))?;

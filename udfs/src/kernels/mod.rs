@@ -15,6 +15,7 @@ mod outstanding;
 mod reference;
 pub mod sparkline;
 pub mod spike;
+pub mod student;
 
 /// Total order of values with NaN last, whatever its sign (0/0 gives a negative one on x86).
 pub(crate) fn nan_last(left: &f64, right: &f64) -> std::cmp::Ordering {

@@ -1,0 +1,67 @@
+-- summary: Sum the hours that runs took, by project and state
+-- description: Hours are the wall time of the runs (duration_s). GPU hours are of the runs whose number of GPUs is known: by the GPUs in the machine's metrics (system/gpu.0...), else by a hyperparameter num_gpus, n_gpus, n_gpu, ngpus, gpus or gpu_count.
+-- param: project project -p optional  Only runs of this project
+-- param: where condition -w optional  Only runs that meet this, as in "lr < 0.01 and state = 'finished'"
+-- param: since since optional  Only runs that logged since then: 2d, 12h, 30m ago, or a date
+-- column: project  project; (all) is the sum, where there are several
+-- column: runs  runs
+-- column: untimed  how many of them have no known duration
+-- column: hours  wall hours of the others
+-- column: gpu_hours  GPU hours; empty where no number of GPUs is known
+-- column: finished_h  hours of finished runs
+-- column: running_h  of running ones
+-- column: failed_h  of failed ones
+-- column: crashed_h  of those that stopped without an end
+-- column: unknown_h  of those whose end is not known
+-- column: wasted  part of the hours in failed and crashed runs
+-- example: runq cost
+-- example: runq cost --since 2000-01-01
+
+with gpus_seen as (
+  select run_id, count(distinct regexp_replace(key, '^system/gpu[./]([0-9]+).*$', '\1')) as gpus
+  from summary
+  where regexp_like(key, '^system/gpu[./][0-9]+')
+  group by run_id
+),
+gpus_set as (
+  select run_id, max(number) as gpus
+  from configs
+  where regexp_like(lower(key), '(^|[.])(num_gpus|n_gpus|n_gpu|ngpus|gpus|gpu_count)$') and number > 0
+  group by run_id
+),
+timed as (
+  select
+    coalesce(runs.project, '(none)') as project,
+    runs.state,
+    runs.duration_s / 3600 as hours,
+    coalesce(gpus_seen.gpus, gpus_set.gpus) as gpus
+  from runs
+  left join gpus_seen on gpus_seen.run_id = runs.run_id
+  left join gpus_set on gpus_set.run_id = runs.run_id
+  where runs.duplicate_of is null
+    and ($project is null or runs.project = $project)
+    and ($since is null or coalesce(runs.updated_at, runs.created_at) >= to_timestamp_millis($since))
+    and runs.run_id in $where
+),
+named as (
+  select 1 as place, * from timed
+  union all
+  select 2, '(all)', state, hours, gpus
+  from timed
+  where (select count(distinct project) from timed) > 1
+)
+select
+  project,
+  count(*) as runs,
+  count(*) - count(hours) as untimed,
+  coalesce(sum(hours), 0) as hours,
+  sum(hours * gpus) as gpu_hours,
+  coalesce(sum(hours) filter (where state = 'finished'), 0) as finished_h,
+  coalesce(sum(hours) filter (where state = 'running'), 0) as running_h,
+  coalesce(sum(hours) filter (where state = 'failed'), 0) as failed_h,
+  coalesce(sum(hours) filter (where state = 'crashed'), 0) as crashed_h,
+  coalesce(sum(hours) filter (where state = 'unknown'), 0) as unknown_h,
+  coalesce(sum(hours) filter (where state in ('failed', 'crashed')), 0) / nullif(sum(hours), 0) as wasted
+from named
+group by place, project
+order by place, hours desc, project
