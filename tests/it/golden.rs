@@ -213,7 +213,7 @@ fn commands_of_several_parts() {
         ("plot.csv", &["plot", "pubsweep1", "-k", "val_loss", "--format", "csv"]),
         (
             "plot.agent",
-            &["plot", "pubsweep1", "pubsweep5", "-k", "val_loss", "--agent", "--max-tokens", "300"],
+            &["plot", "pubsweep1", "pubsweep5", "-k", "val_loss", "--agent", "--max-tokens", "2000"],
         ),
     ] {
         let output = runq().arg("-C").arg(project.root()).arg("--no-refresh").args(args).output().unwrap();
