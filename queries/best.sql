@@ -25,32 +25,7 @@
 -- example: runq best val_loss --group lr
 -- example: runq best val_loss --id-only -n 1
 
-with candidates as (
-  select
-    ranked.*,
-    case
-      when $min then 'min'
-      when $max then 'max'
-      -- runs that disagree have no goal in common
-      when min(ranked.goal) over () = max(ranked.goal) over () then min(ranked.goal) over ()
-    end as aim
-  from $metric as ranked
-  where ($project is null or ranked.project = $project)
-    and ranked.run_id in $where
-    and (
-      $newest is null
-      or ranked.run_id in (
-        select run_id
-        from runs
-        where duplicate_of is null
-          and ($project is null or project = $project)
-          and run_id in $where
-        order by coalesce(created_at, updated_at) desc nulls last, run_id
-        limit $newest
-      )
-    )
-),
-valued as (
+with valued as (
   select
     run_id,
     run_name,
@@ -62,7 +37,7 @@ valued as (
     aim as goal,
     case aim when 'min' then min when 'max' then max end as best,
     case aim when 'min' then min_step when 'max' then max_step end as best_step
-  from candidates
+  from $metric as ranked
 )
 select
   run_id,

@@ -18,23 +18,12 @@
 -- example: runq pareto val_loss val_acc
 -- example: runq pareto val_loss grad_norm --min grad_norm
 
-with wanted as (
-  select 1 as nth, run_id, run_name, state, key, goal, min, max, project from $first as metric
+with aimed as (
+  select 1 as nth, run_id, run_name, state, aim, min, max from $first as metric
   union all
-  select 2, run_id, run_name, state, key, goal, min, max, project from $second as metric
+  select 2, run_id, run_name, state, aim, min, max from $second as metric
   union all
-  select 3, run_id, run_name, state, key, goal, min, max, project from $third as metric
-),
-aimed as (
-  select
-    *,
-    case
-      when $min is not null and array_has($min, key) then 'min'
-      when $max is not null and array_has($max, key) then 'max'
-      when min(goal) over (partition by nth) = max(goal) over (partition by nth) then min(goal) over (partition by nth)
-    end as aim
-  from wanted
-  where ($project is null or project = $project) and run_id in $where
+  select 3, run_id, run_name, state, aim, min, max from $third as metric
 ),
 valued as (
   select
@@ -64,14 +53,35 @@ points as (
     and one.cost is not null
     and (three.cost is not null or (select count(*) from $third as metric) = 0)
 ),
-front as (
+-- what one of the best in the mean of all beats need not be compared with the rest
+pivots as (
+  select a, b, c
+  from (
+    select
+      a,
+      b,
+      c,
+      rank() over (order by a) + rank() over (order by b) + rank() over (order by c) as placed
+    from points
+  )
+  order by placed, a, b
+  limit 32
+),
+left_over as (
   select points.*
   from points
-  left join points as better on better.a <= points.a
-    and better.b <= points.b
-    and better.c <= points.c
-    and (better.a < points.a or better.b < points.b or better.c < points.c)
-  where better.run_id is null
+  left anti join pivots on pivots.a <= points.a
+    and pivots.b <= points.b
+    and pivots.c <= points.c
+    and (pivots.a < points.a or pivots.b < points.b or pivots.c < points.c)
+),
+front as (
+  select left_over.*
+  from left_over
+  left anti join left_over as better on better.a <= left_over.a
+    and better.b <= left_over.b
+    and better.c <= left_over.c
+    and (better.a < left_over.a or better.b < left_over.b or better.c < left_over.c)
 )
 select
   front.run_id,

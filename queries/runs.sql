@@ -13,6 +13,7 @@
 -- param: duplicates flag  Include further formats of a run that is listed already
 -- param: all flag  Include runs that crashed or have metrics of fewer than 3 points, which are left out for an agent
 -- param: brief flag  Leave those out, as for an agent
+-- param: only texts optional  Only runs of these ids
 -- param: bare flag  Leave out metric and course, for which points are read
 -- column: run_id  id, as the producer gave it
 -- column: name  human name
@@ -35,6 +36,7 @@
 with lengths as (
   select run_id, max(count) as longest
   from summary
+  where $brief and not $all
   group by run_id
 ),
 listed as (
@@ -48,6 +50,7 @@ listed as (
   join $sort as sorted on sorted.run_id = runs.run_id
   left join lengths on lengths.run_id = runs.run_id
   where runs.run_id in $where
+    and ($only is null or array_has($only, runs.run_id))
     and ($since is null or coalesce(runs.updated_at, runs.created_at) >= to_timestamp_millis($since))
     and ($project is null or runs.project = $project)
     and ($state is null or runs.state = $state)
@@ -86,6 +89,7 @@ shown_metrics as (
   from summary
   join listed on listed.run_id = summary.run_id
   where not $bare
+    and ($only is null or array_has($only, summary.run_id))
     and summary.count > 0
     and ($metric is not null or not starts_with(summary.key, 'system/'))
     and (
@@ -102,7 +106,7 @@ courses as (
   join shown_metrics on shown_metrics.run_id = metrics.run_id
     and shown_metrics.key = metrics.key
     and shown_metrics.nth = 1
-  where not $bare
+  where not $bare and ($only is null or array_has($only, metrics.run_id))
   group by metrics.run_id
 )
 select

@@ -33,17 +33,7 @@ with scored as (
       when aim = 'max' then max
     end as value,
     case aim when 'min' then 1 when 'max' then -1 end as sign
-  from (
-    select
-      metric.*,
-      case
-        when $min then 'min'
-        when $max then 'max'
-        when min(metric.goal) over () = max(metric.goal) over () then min(metric.goal) over ()
-      end as aim
-    from $metric as metric
-    where ($project is null or metric.project = $project) and metric.run_id in $where
-  )
+  from $metric as metric
 ),
 given as (
   select

@@ -29,19 +29,9 @@ with ranked as (
     case scored.aim when 'min' then scored.aimed else -scored.aimed end as cost
   from (
     select
-      candidates.*,
-      case candidates.aim when 'min' then candidates.min when 'max' then candidates.max end as aimed
-    from (
-      select
-        metric.*,
-        case
-          when $min then 'min'
-          when $max then 'max'
-          when min(metric.goal) over () = max(metric.goal) over () then min(metric.goal) over ()
-        end as aim
-      from $metric as metric
-      where ($project is null or metric.project = $project) and metric.run_id in $where
-    ) as candidates
+      metric.*,
+      case metric.aim when 'min' then metric.min when 'max' then metric.max end as aimed
+    from $metric as metric
   ) as scored
   where scored.aimed is not null
 ),

@@ -2,7 +2,7 @@
 
 use crate::engine::canned::{self, Canned, ParamType, ParamValue};
 use crate::engine::hints::taken_for;
-use crate::engine::runs::{BEST, spellings};
+use crate::engine::runs::BEST;
 use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions, Words, compute};
 use crate::error::UserError;
@@ -364,15 +364,18 @@ impl Workspace {
         metric
     }
 
-    /// What a ranking by a metric looks at: a row for each of its spellings and axes, with the columns `key`,
-    /// `axis`, `goal`, `run_count` and `finite_run_count`, and one without key for the runs that have more
-    /// than one spelling of it and not its name. `among` is a statement that gives the ids
-    /// of the runs; without it all count.
+    /// What a ranking by a metric looks at, with the columns of [`Ranking::counts`]: the runs that the values
+    /// `project`, `where` and `newest` of [`Workspace::named_values`] select.
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub async fn spellings(&self, metric: &str, among: Option<&str>) -> anyhow::Result<Answer> {
-        self.sql(&spellings(metric, among)).await
+    pub async fn ranking_counts(
+        &self,
+        metric: &str,
+        values: &BTreeMap<String, ParamValue>,
+    ) -> anyhow::Result<Answer> {
+        let ranking = self.asked(async |engine| engine.ranking(metric).await).await?;
+        self.sql(&ranking.with_values(values).counts()).await
     }
 
     /// From where the goal of a metric is known, as in `by its name`.

@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 
 mod param;
 
-pub use param::{Param, ParamType, ParamValue};
+pub use param::{OF_RANKING, Param, ParamType, ParamValue, told_goal};
 
 /// A canned query.
 #[derive(Debug, Clone, PartialEq)]
@@ -283,9 +283,13 @@ fn check(query: &Canned) -> Result<()> {
             bail!(":{line}: ${} is not declared", placeholder.name);
         }
     }
+    let ranks = query.params.iter().any(|param| param.kind == ParamType::Ranking);
+    let is_used = |name: &str| {
+        ranks && OF_RANKING.contains(&name) || used.iter().any(|placeholder| placeholder.name == name)
+    };
     for (index, param) in query.params.iter().enumerate() {
         let line = param_line(&query.sql, &param.name);
-        if !used.iter().any(|placeholder| placeholder.name == param.name) {
+        if !is_used(&param.name) {
             bail!(":{line}: parameter \"{}\" is not used", param.name);
         }
         let earlier = query.params.iter().take(index);

@@ -9,6 +9,7 @@ mod functions;
 mod guard;
 pub mod hints;
 mod params;
+pub mod ranking;
 mod reader;
 pub mod runs;
 pub mod scalar;
@@ -21,6 +22,7 @@ mod texts;
 
 use crate::error::UserError;
 use crate::records::Goal;
+use crate::records::names::{Meant, meant};
 use crate::records::schema::Table;
 use crate::store::{Catalog, Damage, Limits, Snapshot};
 use canned::{Canned, ParamValue};
@@ -35,6 +37,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
 use hints::Known;
+use ranking::Ranking;
 use runs::RunIndex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -110,8 +113,8 @@ pub struct Engine {
     now_ms: i64,
     index: Arc<OnceLock<RunIndex>>,
     best_runs: BestRuns,
-    /// Metrics by the words they were asked for.
-    metrics: Arc<Mutex<HashMap<String, String>>>,
+    /// Those of the runs that are shown.
+    metrics: Arc<OnceLock<Vec<String>>>,
     words: Words,
 }
 
@@ -205,7 +208,10 @@ impl Engine {
         let run_id = match meant.strip_prefix(runs::BEST) {
             None if meant == word => return Ok(self.runs().await?.resolve(word)?),
             None => self.runs().await?.resolve(&meant)?,
-            Some(metric) => runs::best_run(&self.small, &self.resolve_form(metric).await?).await?,
+            Some(word) => {
+                let metric = self.resolve_form(word).await?;
+                runs::best_run(&self.small, &metric, &self.ranking(&metric).await?).await?
+            }
         };
         locked(&self.best_runs).insert(word.to_string(), run_id.clone());
         Ok(run_id)
@@ -217,9 +223,11 @@ impl Engine {
     /// # Errors
     /// When there is none, or more than one.
     pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
-        match self.metric_form(word).await? {
-            Some(metric) => Ok(metric),
-            None => Err(runs::several(&self.small, self.words.meant(word)).await?.into()),
+        let word = self.words.meant(word);
+        match meant(word, self.shown_metrics().await?.iter().map(String::as_str)) {
+            Meant::One(key) => Ok(key.to_owned()),
+            Meant::Several(keys) => Err(hints::several_metrics(word, &keys).into()),
+            Meant::Nothing => Err(self.no_such_metric(word).await?.into()),
         }
     }
 
@@ -228,20 +236,34 @@ impl Engine {
     /// # Errors
     /// When there is none.
     pub async fn resolve_form(&self, word: &str) -> anyhow::Result<String> {
-        Ok(self.metric_form(word).await?.unwrap_or_else(|| self.words.meant(word).to_string()))
+        let word = self.words.meant(word);
+        match meant(word, self.shown_metrics().await?.iter().map(String::as_str)) {
+            Meant::One(key) => Ok(key.to_owned()),
+            Meant::Several(_) => Ok(word.to_owned()),
+            Meant::Nothing => Err(self.no_such_metric(word).await?.into()),
+        }
     }
 
-    /// `None` where there are several.
-    async fn metric_form(&self, word: &str) -> anyhow::Result<Option<String>> {
-        if let Some(metric) = locked(&self.metrics).get(word) {
-            return Ok(Some(metric.clone()));
+    async fn no_such_metric(&self, word: &str) -> anyhow::Result<UserError> {
+        Ok(runs::no_such_metric(word, self.shown_metrics().await?, &self.metrics().await?))
+    }
+
+    /// The ranking of all runs by a metric that [`Engine::resolve_form`] gave.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub async fn ranking(&self, metric: &str) -> anyhow::Result<Ranking> {
+        Ok(Ranking::by(metric, self.shown_metrics().await?.iter().map(String::as_str)))
+    }
+
+    /// Metrics of the runs that are shown, in order; loaded once.
+    async fn shown_metrics(&self) -> anyhow::Result<&[String]> {
+        if self.metrics.get().is_none() {
+            let loaded = runs::shown_metrics(&self.small).await?;
+            // Two callers may have loaded them; both read the same snapshot.
+            let _ = self.metrics.set(loaded);
         }
-        let meant = self.words.meant(word);
-        let Some(metric) = runs::metric(&self.small, meant).await? else { return Ok(None) };
-        // What is asked for by its own name is asked for again by the parts of one command.
-        let names = [word, &metric].map(|word| (word.to_string(), metric.clone()));
-        locked(&self.metrics).extend(names);
-        Ok(Some(metric))
+        Ok(self.metrics.get().map_or(&[], Vec::as_slice))
     }
 
     /// All metrics, in order.

@@ -2,6 +2,7 @@
 
 use super::canned::{self, Canned, ParamType, ParamValue};
 use super::hints::several_metrics;
+use super::ranking::Ranking;
 use super::selection::{self, Selection};
 use super::{Engine, Words, runs};
 use crate::error::UserError;
@@ -27,15 +28,35 @@ impl Engine {
         values: &BTreeMap<String, ParamValue>,
     ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
         let mut values = canned::with_values(query, values)?;
-        // What is asked of a run comes after the run.
-        let (runs, others): (Vec<_>, Vec<_>) =
-            query.params.iter().partition(|param| param.kind == ParamType::Run);
-        for param in runs.into_iter().chain(others) {
+        // What is asked of a run comes after the run, a ranking after what tells of which runs.
+        let mut params: Vec<_> = query.params.iter().collect();
+        params.sort_by_key(|param| match param.kind {
+            ParamType::Run => 0,
+            ParamType::Ranking => 2,
+            _ => 1,
+        });
+        for param in params {
             let value = values.remove(&param.name).unwrap_or(ParamValue::Null);
-            let value = self.resolved(param.kind, value, run_of(query, &values)).await?;
+            let value = match param.kind {
+                ParamType::Ranking => self.ranked(value, &values).await?,
+                kind => self.resolved(kind, value, run_of(query, &values)).await?,
+            };
             values.insert(param.name.clone(), value);
         }
         Ok(values)
+    }
+
+    async fn ranked(
+        &self,
+        value: ParamValue,
+        values: &BTreeMap<String, ParamValue>,
+    ) -> anyhow::Result<ParamValue> {
+        let ranking = match value {
+            ParamValue::Null => Ranking::default(),
+            ParamValue::Text(word) => self.ranking(&self.resolve_form(&word).await?).await?,
+            value => return Ok(value),
+        };
+        Ok(ParamValue::Query(ranking.with_values(values).sql()))
     }
 
     async fn resolved(
@@ -51,7 +72,6 @@ impl Engine {
                 let metrics = self.resolve_metrics_of(run.unwrap_or_default(), &words).await?;
                 return Ok(ParamValue::List(metrics.into_iter().map(|(_, key)| key).collect()));
             }
-            (ParamType::Ranking, ParamValue::Null) => return Ok(ParamValue::Query(runs::no_ranking())),
             (ParamType::Runs, ParamValue::List(words)) => {
                 let mut run_ids = Vec::with_capacity(words.len());
                 for word in &words {
@@ -78,7 +98,6 @@ impl Engine {
             }
             ParamType::Since => ParamValue::Integer(since(&text, self.now_ms)?),
             ParamType::Span => ParamValue::Integer(span_ms(&text).ok_or_else(|| no_span(&text))?),
-            ParamType::Ranking => ParamValue::Query(runs::ranking(&self.resolve_form(&text).await?)),
             ParamType::Condition | ParamType::Order => {
                 ParamValue::Query(self.select_runs(kind, &text).await?.sql)
             }

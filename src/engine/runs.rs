@@ -1,10 +1,8 @@
 //! Naming a run: id, unique prefix, name, `@latest`, `@latest~1`, `@best:METRIC`.
 
-use super::canned::quoted;
-use super::hints::several_metrics;
+use super::ranking::{NEWEST, Ranking};
 use crate::error::{UserError, nearest};
 use crate::records::Goal;
-use crate::records::names::{Meant, meant};
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Float64Type};
@@ -46,10 +44,7 @@ impl RunIndex {
     /// When it cannot be read.
     pub async fn load(ctx: &SessionContext) -> anyhow::Result<Self> {
         let runs = ctx
-            .sql(
-                "select run_id, name, duplicate_of is not null from runs
-                 order by coalesce(created_at, updated_at) desc nulls last, run_id",
-            )
+            .sql(&format!("select run_id, name, duplicate_of is not null from runs order by {NEWEST}"))
             .await?
             .collect()
             .await?;
@@ -114,8 +109,8 @@ impl RunIndex {
 ///
 /// # Errors
 /// When no goal is known, or no run has a finite value.
-pub async fn best_run(ctx: &SessionContext, metric: &str) -> anyhow::Result<String> {
-    let sql = format!("select run_id, goal, best from {} order by best_step, run_id", ranked_by(metric));
+pub async fn best_run(ctx: &SessionContext, metric: &str, ranking: &Ranking) -> anyhow::Result<String> {
+    let sql = format!("select run_id, goal, best from ({}) order by best_step, run_id", ranking.sql());
     let rows = ctx.sql(&sql).await?.collect().await?;
     Ok(best_of(metric, &rows.iter().flat_map(bests).collect::<Vec<_>>())?)
 }
@@ -139,53 +134,6 @@ fn best_of(metric: &str, rows: &[Best]) -> Result<String, UserError> {
         .ok_or_else(|| UserError::failed(format!("no run has a finite value of \"{metric}\"")))
 }
 
-/// Rows of `summary` that a ranking by `metric` looks at, as a subquery: those of [`spelled`] that count.
-pub fn ranked_by(metric: &str) -> String {
-    format!("({})", ranking(metric))
-}
-
-/// The statement of [`ranked_by`].
-pub fn ranking(metric: &str) -> String {
-    format!("select * from {} where is_ranked", spelled(metric))
-}
-
-/// The statement of a ranking by no metric: its columns, and no row.
-pub fn no_ranking() -> String {
-    format!("{} and false", ranking(""))
-}
-
-/// Rows of `summary` of the runs that are shown whose metric is `metric` in any spelling, as a subquery with
-/// the columns `project`, `run_name`, `state` and `is_ranked`: each run is ranked by the metric of that name, or else by the only
-/// one of its normal form.
-fn spelled(metric: &str) -> String {
-    let metric = quoted(metric);
-    format!(
-        "(select s.*, runs.project, runs.name as run_name, runs.state, s.key = {metric}
-            or not bool_or(s.key = {metric}) over (partition by s.run_id)
-            and count(*) over (partition by s.run_id) = 1 as is_ranked
-        from summary s join runs on runs.run_id = s.run_id
-        where runs.duplicate_of is null and (s.key = {metric}
-            or normal_key({metric}) <> '' and normal_key(s.key) = normal_key({metric})))"
-    )
-}
-
-/// The statement that counts the runs that a ranking by `metric` looks at: a row for each spelling and axis,
-/// and one without spelling for those with more than one that may be meant. `among` is a statement of ids.
-pub fn spellings(metric: &str, among: Option<&str>) -> String {
-    let among = among.map_or_else(String::new, |among| format!("where run_id in ({among})"));
-    format!(
-        "select key, axis, case when min(goal) = max(goal) then min(goal) end as goal,
-            count(*) as run_count, count(min) as finite_run_count
-        from {} {among} group by key, axis
-        union all
-        select null, null, null, count(*), 0 from (
-            select run_id from {} {among} group by run_id having not bool_or(is_ranked))
-        order by 1, 2",
-        ranked_by(metric),
-        spelled(metric)
-    )
-}
-
 /// All metrics, in order.
 ///
 /// # Errors
@@ -204,37 +152,21 @@ pub async fn names(ctx: &SessionContext, sql: &str) -> anyhow::Result<Vec<String
 }
 
 /// Metrics of the runs that are shown, in order.
-async fn shown_metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
+///
+/// # Errors
+/// When a table cannot be read.
+pub async fn shown_metrics(ctx: &SessionContext) -> anyhow::Result<Vec<String>> {
     let sql = "select distinct summary.key from summary join runs on runs.run_id = summary.run_id
         where runs.duplicate_of is null order by summary.key";
     names(ctx, sql).await
 }
 
-/// The metric that `word` names among those of the runs that are shown: itself, or else the only one of
-/// its normal form; `None` where there are several.
-///
-/// # Errors
-/// Naming the nearest metrics, when there is none.
-pub async fn metric(ctx: &SessionContext, word: &str) -> anyhow::Result<Option<String>> {
-    let known = shown_metrics(ctx).await?;
-    match meant(word, known.iter().map(String::as_str)) {
-        Meant::One(key) => Ok(Some(key.to_string())),
-        Meant::Several(_) => Ok(None),
-        Meant::Nothing if metrics(ctx).await?.iter().any(|key| key == word) => Err(only_hidden(word).into()),
-        Meant::Nothing => Err(no_metric(word, &known).into()),
+/// What is told of a metric that no run that is shown has; `all` are those of any run.
+pub fn no_such_metric(word: &str, shown: &[String], all: &[String]) -> UserError {
+    match all.iter().any(|key| key == word) {
+        true => only_hidden(word),
+        false => no_metric(word, shown),
     }
-}
-
-/// What is told of a word that several metrics of the runs that are shown have the normal form of.
-///
-/// # Errors
-/// When a table cannot be read.
-pub async fn several(ctx: &SessionContext, word: &str) -> anyhow::Result<UserError> {
-    let known = shown_metrics(ctx).await?;
-    Ok(match meant(word, known.iter().map(String::as_str)) {
-        Meant::Several(keys) => several_metrics(word, &keys),
-        Meant::One(_) | Meant::Nothing => no_metric(word, &known),
-    })
 }
 
 fn only_hidden(word: &str) -> UserError {

@@ -12,9 +12,9 @@
 //! `last(loss)`, `min(loss)` and the other columns of `summary` say which. NaN and infinities meet nothing.
 
 use super::canned::quoted;
+use super::ranking::Ranking;
 use super::{Words, guard, runs};
 use crate::error::UserError;
-use crate::records::names::normal_form;
 use datafusion::arrow::array::AsArray;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::{
@@ -117,9 +117,11 @@ impl Names {
     }
 
     fn has_metric(&self, word: &str) -> bool {
-        let form = normal_form(word);
-        let is_it = |key: &String| key == word || !form.is_empty() && normal_form(key) == form;
-        self.metrics.iter().any(is_it)
+        !self.ranking(word).is_empty()
+    }
+
+    fn ranking(&self, word: &str) -> Ranking {
+        Ranking::by(word, self.metrics.iter().map(String::as_str))
     }
 
     fn unknown(&self, word: &str) -> UserError {
@@ -146,7 +148,7 @@ impl Names {
 /// When it is none, or names what is not there.
 pub fn meeting(condition: &str, names: &Names) -> Result<Selection, UserError> {
     let (expr, picks, notes) = understood(condition, names)?;
-    Ok(Selection { sql: format!("select runs.run_id from runs{} where {expr}", joins(&picks)), notes })
+    Ok(Selection { sql: format!("select runs.run_id from runs{} where {expr}", joins(&picks, names)), notes })
 }
 
 /// `run_id` and `place` of each run by what it is sorted by; a minus sign before it turns the order. Runs
@@ -165,7 +167,7 @@ pub fn placed(order: &str, names: &Names) -> Result<Selection, UserError> {
         "select runs.run_id, row_number() over (order by {expr} {direction} nulls last,
             coalesce(runs.created_at, runs.updated_at) desc nulls last, runs.run_id) as place
          from runs{}",
-        joins(&picks)
+        joins(&picks, names)
     );
     Ok(Selection { sql, notes })
 }
@@ -192,10 +194,10 @@ fn understood(text: &str, names: &Names) -> Result<Understood, UserError> {
     }
 }
 
-fn joins(picks: &[Pick]) -> String {
+fn joins(picks: &[Pick], names: &Names) -> String {
     let join = |(index, pick): (usize, &Pick)| {
         let name = pick_name(index);
-        format!(" left join ({}) as {name} on {name}.run_id = runs.run_id", pick.sql())
+        format!(" left join ({}) as {name} on {name}.run_id = runs.run_id", pick.sql(names))
     };
     picks.iter().enumerate().map(join).collect()
 }
@@ -214,7 +216,7 @@ enum Pick {
 }
 
 impl Pick {
-    fn sql(&self) -> String {
+    fn sql(&self, names: &Names) -> String {
         match self {
             Pick::Config { key, is_text } => {
                 let column = if *is_text { "value" } else { "number" };
@@ -225,7 +227,7 @@ impl Pick {
                     Some(column) => format!("finite({column})"),
                     None => "finite(case when goal is null then last else best end)".to_owned(),
                 };
-                format!("select run_id, {value} as value from {}", runs::ranked_by(word))
+                format!("select run_id, {value} as value from ({})", names.ranking(word).sql())
             }
         }
     }

@@ -1,5 +1,8 @@
 //! Parameters of canned queries: their types, and values of those types.
 
+use crate::records::Goal;
+use std::collections::BTreeMap;
+
 /// Type of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParamType {
@@ -38,8 +41,10 @@ pub enum ParamType {
     Condition,
     /// What runs are sorted by, in the same words; stands for a subquery of `run_id` and `place`.
     Order,
-    /// A metric in any spelling; stands for the subquery of the rows of `summary` that rank the runs by it,
-    /// one a run at most, with the columns `project`, `run_name` and `state` besides. Not given, it has no row.
+    /// A metric in any spelling; stands for the subquery of the rows of `summary` that rank the runs by it, one
+    /// a run at most, with the columns `project`, `run_name`, `state` and `aim` (min, max or null) besides. The
+    /// parameters [`OF_RANKING`] of the query, as far as it has them, select the runs and tell the aim. Not given,
+    /// it has no row.
     Ranking,
     /// Anything users may call runs, several; bound as a list of their ids.
     Runs,
@@ -48,6 +53,9 @@ pub enum ParamType {
     /// A span of time; bound as milliseconds.
     Span,
 }
+
+/// Parameters that tell a [`ParamType::Ranking`] which runs it is of, and which way is better.
+pub const OF_RANKING: [&str; 5] = ["project", "where", "newest", "min", "max"];
 
 /// A value for a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,6 +74,16 @@ pub enum ParamValue {
     List(Vec<String>),
     /// A statement made of a condition or an order.
     Query(String),
+}
+
+/// The direction that the caller tells: by a switch, or by the metric's name in a list.
+pub fn told_goal(values: &BTreeMap<String, ParamValue>, metric: &str) -> Option<Goal> {
+    let is_told = |name: &str| match values.get(name) {
+        Some(ParamValue::Flag(is_set)) => *is_set,
+        Some(ParamValue::List(metrics)) => metrics.iter().any(|told| told == metric),
+        _ => false,
+    };
+    [Goal::Min, Goal::Max].into_iter().find(|goal| is_told(goal.as_str()))
 }
 
 /// A declared parameter.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::*;
+use crate::engine::ranking::Ranking;
 
 const GOOD: &str = "\
 -- summary: Rank runs
@@ -200,19 +201,18 @@ async fn built_in_statements_run_over_empty_tables() {
         context.sql(table).await.unwrap();
     }
     for query in built_in().iter().filter(|query| query.name != "history") {
-        let value = |param: &Param| {
-            match param.kind {
+        let value = |param: &Param| match param.kind {
             ParamType::Integer => Some(ParamValue::Integer(1)),
             ParamType::Condition => Some(ParamValue::Query("select run_id from runs".into())),
-            ParamType::Ranking => Some(ParamValue::Query(
-                "select summary.*, 'p' as project, 'n' as run_name, 's' as state, true as is_ranked from summary".into(),
-            )),
+            ParamType::Ranking => {
+                let ranking = Ranking::by("loss", ["loss", "Loss"]).with_values(&BTreeMap::new());
+                Some(ParamValue::Query(ranking.sql()))
+            }
             ParamType::Runs | ParamType::Texts if param.default.is_none() => {
                 Some(ParamValue::List(vec!["x".into(), "y=1".into()]))
             }
             ParamType::Order => Some(ParamValue::Query("select run_id, 0 as place from runs".into())),
             _ => param.default.is_none().then(|| text("x")),
-        }
         };
         let given =
             query.params.iter().filter_map(|param| Some((param.name.clone(), value(param)?))).collect();

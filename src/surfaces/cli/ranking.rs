@@ -3,7 +3,7 @@
 use super::args::Values;
 use super::output;
 use super::session::Session;
-use crate::engine::canned::{ParamValue, quoted};
+use crate::engine::canned::{ParamValue, told_goal};
 use crate::error::UserError;
 use crate::records::Goal;
 use anyhow::Result;
@@ -37,33 +37,29 @@ impl Field {
     /// # Errors
     /// When a table cannot be read.
     pub async fn of(session: &Session, metric: &str, values: &Values) -> Result<Field> {
-        let among = selected(values);
-        let is_part = ["project", "where", "newest"].iter().any(|name| values.contains_key(*name));
-        let part = is_part.then_some(among.as_str());
-        let rows = output::collect(session.workspace.spellings(metric, part).await?).await?;
+        let rows = output::collect(session.workspace.ranking_counts(metric, values).await?).await?;
         let project = text(values, "project").map(str::to_owned);
         let mut field = Field { metric: metric.to_owned(), project, ..Field::default() };
         let column = |name| output::texts(&rows, name);
         let (axes, goals) = (column("axis")?, column("goal")?);
         let (runs, finite) = (column("run_count")?, column("finite_run_count")?);
-        let keys = column("key")?.into_iter();
-        for ((((key, axis), goal), runs), finite) in keys.zip(axes).zip(goals).zip(runs).zip(finite) {
+        let keys = column("key")?.into_iter().zip(axes).zip(goals);
+        for (((what, logged), runs), finite) in column("what")?.iter().zip(keys).zip(runs).zip(finite) {
             let runs = runs.parse::<u64>().unwrap_or(0);
-            if key.is_empty() && axis.is_empty() {
-                field.unclear_run_count = runs;
-                continue;
+            match what.as_str() {
+                "ranked" => field.add(logged, runs, finite.parse().unwrap_or(0)),
+                "unclear" => field.unclear_run_count = runs,
+                _ => field.all_run_count = runs,
             }
-            field.add((key, axis, goal), runs, finite.parse().unwrap_or(0));
         }
-        field.all_run_count = count(session, &format!("select count(*) as n from ({among})")).await?;
-        field.is_told = is_told(values, metric);
+        field.is_told = told_goal(values, metric).is_some();
         if let Some((key, goal)) = field.spellings.keys().next().zip(field.goal()) {
             field.why = session.workspace.goal_reason(key, goal);
         }
         Ok(field)
     }
 
-    fn add(&mut self, (key, axis, goal): (String, String, String), runs: u64, finite_runs: u64) {
+    fn add(&mut self, ((key, axis), goal): ((String, String), String), runs: u64, finite_runs: u64) {
         if !self.axes.contains(&axis) {
             self.axes.push(axis);
         }
@@ -161,36 +157,6 @@ impl Field {
 pub async fn count(session: &Session, sql: &str) -> Result<u64> {
     let rows = output::collect(session.workspace.sql(sql).await?).await?;
     Ok(output::texts(&rows, "n")?.first().and_then(|count| count.parse().ok()).unwrap_or(0))
-}
-
-/// The statement of the runs that project, condition and age select.
-fn selected(values: &Values) -> String {
-    let of_project = text(values, "project").map(|project| format!(" and project = {}", quoted(project)));
-    let meeting = match values.get("where") {
-        Some(ParamValue::Query(sql)) => format!(" and run_id in ({sql})"),
-        _ => String::new(),
-    };
-    let shown = format!(
-        "select run_id from runs where duplicate_of is null{}{meeting}",
-        of_project.unwrap_or_default()
-    );
-    match values.get("newest") {
-        Some(ParamValue::Integer(newest)) => {
-            format!(
-                "{shown} order by coalesce(created_at, updated_at) desc nulls last, run_id limit {newest}"
-            )
-        }
-        _ => shown,
-    }
-}
-
-/// Whether the caller said which way the metric is better.
-fn is_told(values: &Values, metric: &str) -> bool {
-    ["min", "max"].iter().any(|name| match values.get(*name) {
-        Some(ParamValue::Flag(is_set)) => *is_set,
-        Some(ParamValue::List(metrics)) => metrics.iter().any(|told| told == metric),
-        _ => false,
-    })
 }
 
 /// `1 run`, `2 runs`.

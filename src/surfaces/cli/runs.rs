@@ -6,6 +6,9 @@ use super::{canned, session::Session};
 use crate::engine::canned::ParamValue;
 use anyhow::Result;
 
+/// Up to so many runs are found first, and then only their points are read.
+const FEW: i64 = 1_000;
+
 /// `runs`.
 pub async fn run(session: &Session, mut values: Values) -> Result<()> {
     let is_agent = Plan::of(&session.globals, &session.terminal)?.most_tokens.is_some();
@@ -21,7 +24,11 @@ pub async fn run(session: &Session, mut values: Values) -> Result<()> {
         return canned::show_sql(session, "runs", &values).await;
     }
     let values = session.workspace.named_values("runs", &values).await?;
-    let mut answer = session.workspace.canned("runs", &values).await?;
+    let asked = match values.get("limit") {
+        Some(ParamValue::Integer(limit)) if *limit <= FEW => with_ids(session, &values).await?,
+        _ => values.clone(),
+    };
+    let mut answer = session.workspace.canned("runs", &asked).await?;
     let mut sink = Sink::open(session)?;
     if is_agent && values.contains_key("brief") {
         let count = left_out(session, &values).await?;
@@ -35,6 +42,16 @@ pub async fn run(session: &Session, mut values: Values) -> Result<()> {
         session.terminal.note("no run is like that");
     }
     Ok(())
+}
+
+/// The same, by the ids of the runs that are selected: a statement that names them reads only their points.
+async fn with_ids(session: &Session, values: &Values) -> Result<Values> {
+    let mut bare = values.clone();
+    bare.insert("bare".to_owned(), ParamValue::Flag(true));
+    let rows = output::collect(session.workspace.canned("runs", &bare).await?).await?;
+    let mut values = values.clone();
+    values.insert("only".to_owned(), ParamValue::List(output::texts(&rows, "run_id")?));
+    Ok(values)
 }
 
 /// How many runs are left out only because they are brief.
