@@ -23,17 +23,17 @@
 
 with ranked as (
   select
-    scored.run_id,
-    scored.aimed,
-    scored.aim,
-    case scored.aim when 'min' then scored.aimed else -scored.aimed end as cost
+    run_id,
+    aimed,
+    case aim when 'min' then aimed else -aimed end as cost
   from (
     select
-      metric.*,
-      case metric.aim when 'min' then metric.min when 'max' then metric.max end as aimed
+      run_id,
+      aim,
+      case aim when 'min' then min when 'max' then max end as aimed
     from $metric as metric
-  ) as scored
-  where scored.aimed is not null
+  )
+  where aimed is not null
 ),
 given as (
   select
@@ -44,32 +44,24 @@ given as (
     ranked.aimed,
     ranked.cost,
     count(*) over (partition by configs.key) as run_count,
-    count(configs.number) over (partition by configs.key) as number_count
+    count(configs.number) over (partition by configs.key) = count(*) over (partition by configs.key) as is_number,
+    dense_rank() over (partition by configs.key order by configs.value) as nth_text,
+    dense_rank() over (partition by configs.key order by configs.number) as nth_number
   from configs
   join ranked on ranked.run_id = configs.run_id
   where config_role(configs.key) is null and configs.value <> 'null'
 ),
-kinds as (
-  select
-    key,
-    count(distinct value) as value_count,
-    count(distinct number) as distinct_numbers
-  from given
-  group by key
-),
 varied as (
-  select
-    given.*,
-    given.number_count = given.run_count as is_number,
-    case when given.number_count = given.run_count then kinds.distinct_numbers else kinds.value_count end as value_count
-  from given
-  join kinds on kinds.key = given.key
-  where given.run_count > 1
-    and case
-      when given.number_count = given.run_count then kinds.distinct_numbers > 1
-      -- a text that is another one in every run names it
-      else kinds.value_count > 1 and (kinds.value_count < given.run_count or given.run_count = 2)
-    end
+  select *
+  from (
+    select
+      *,
+      max(case when is_number then nth_number else nth_text end) over (partition by key) as value_count
+    from given
+  )
+  where value_count > 1
+    -- a text that is another one in every run names it
+    and (is_number or value_count < run_count or run_count = 2)
 ),
 placed as (
   select
@@ -77,6 +69,7 @@ placed as (
     -- equal values share the mean of their ranks
     rank() over (partition by key order by aimed) + (count(*) over (partition by key, aimed) - 1) / 2.0 as aimed_rank,
     rank() over (partition by key order by number) + (count(*) over (partition by key, number) - 1) / 2.0 as number_rank,
+    (run_count + 1) / 2.0 as middle_rank,
     row_number() over (partition by key order by cost, run_id) as place,
     is_number and 2 * value_count > run_count and value_count > 3 as has_terciles
   from varied
@@ -84,6 +77,7 @@ placed as (
 grouped as (
   select
     *,
+    place <= ceil(run_count / 4.0) as is_best_quarter,
     case
       when has_terciles then cast(least(3, ceil(3.0 * number_rank / run_count)) as text)
       when is_number then short(number)
@@ -95,57 +89,57 @@ groups as (
   select
     key,
     member,
-    bool_and(has_terciles) as has_terciles,
-    bool_and(is_number) as is_number,
-    min(number) as low,
-    max(number) as high,
+    is_number,
+    has_terciles,
+    run_count,
+    value_count,
     count(*) as n,
     avg(aimed) as mean,
     min(cost) as lowest,
-    avg(aimed_rank) as mean_rank
+    min(number) as low,
+    max(number) as high,
+    min(number) filter (where is_best_quarter) as best_low,
+    max(number) filter (where is_best_quarter) as best_high,
+    bool_or(is_best_quarter) as is_among_best,
+    max(value) filter (where place = 1) as best_value,
+    sum(aimed_rank - middle_rank) as apart,
+    sum(power(aimed_rank - middle_rank, 2)) as aimed_squares,
+    sum(power(number_rank - middle_rank, 2)) as number_squares,
+    sum((aimed_rank - middle_rank) * (number_rank - middle_rank)) as products
   from grouped
-  group by key, member
+  group by key, member, is_number, has_terciles, run_count, value_count
 ),
 told as (
   select
-    key,
-    string_agg(
-      concat(
-        case when has_terciles and low < high then concat(short(low), '..', short(high)) when is_number then short(low) else left(member, 40) end,
-        ': ', short(mean), ' (', n, ')'
-      ),
-      '; ' order by nth
-    ) filter (where nth <= 6) as means,
-    count(*) as group_count
-  from (
-    select
-      *,
-      row_number() over (partition by key order by case when is_number then low end, lowest, member) as nth
-    from groups
-  )
-  group by key
+    *,
+    row_number() over (partition by key order by case when is_number then low end, lowest, member) as nth,
+    concat(
+      case when has_terciles and low < high then concat(short(low), '..', short(high)) when is_number then short(low) else left(member, 40) end,
+      ': ', short(mean), ' (', n, ')'
+    ) as mean_told
+  from groups
 ),
-ranks as (
+effects as (
   select
     key,
-    bool_and(is_number) as is_number,
-    max(run_count) as run_count,
-    max(value_count) as value_count,
-    finite(case when bool_and(is_number) and count(*) >= 3 then corr(number_rank, aimed_rank) end) as spearman,
-    sum(power(aimed_rank - (run_count + 1) / 2.0, 2)) as total,
-    max(value) filter (where place = 1) as best_value,
+    is_number,
+    run_count,
+    value_count,
+    finite(case when is_number and run_count >= 3 then sum(products) / sqrt(sum(aimed_squares) * sum(number_squares)) end) as spearman,
+    -- between the groups, and all of it
+    finite(sum(power(apart, 2) / n) / nullif(sum(aimed_squares), 0)) as effect,
+    max(best_value) as best_value,
     case
-      when bool_and(is_number) and min(number) filter (where place <= ceil(run_count / 4.0)) < max(number) filter (where place <= ceil(run_count / 4.0))
-        then concat(
-          short(min(number) filter (where place <= ceil(run_count / 4.0))),
-          '..',
-          short(max(number) filter (where place <= ceil(run_count / 4.0)))
-        )
-      when bool_and(is_number) then short(min(number) filter (where place <= ceil(run_count / 4.0)))
-      else array_to_string(array_sort(array_agg(distinct left(value, 40)) filter (where place <= ceil(run_count / 4.0))), ', ')
-    end as best_region
-  from grouped
-  group by key
+      when is_number and min(best_low) < max(best_high) then concat(short(min(best_low)), '..', short(max(best_high)))
+      when is_number then short(min(best_low))
+      else array_to_string(array_sort(array_agg(distinct left(member, 40)) filter (where is_among_best)), ', ')
+    end as best_region,
+    concat(
+      string_agg(mean_told, '; ' order by nth) filter (where nth <= 6),
+      case when count(*) > 6 then concat('; and ', count(*) - 6, ' more') else '' end
+    ) as means
+  from told
+  group by key, is_number, run_count, value_count
 ),
 -- each run by the first one of the same value: equal where hyperparameters change in the same runs
 signed as (
@@ -158,36 +152,26 @@ signed as (
   group by key
 ),
 together as (
-  select one.key, string_agg(other.key, ', ' order by other.key) as varies_with
-  from signed as one
-  join signed as other on other.signature = one.signature and other.key <> one.key
-  group by one.key
-),
-between_groups as (
-  select groups.key, sum(groups.n * power(groups.mean_rank - (ranks.run_count + 1) / 2.0, 2)) as explained
-  from groups
-  join ranks on ranks.key = groups.key
-  group by groups.key
+  select key, array_to_string(array_remove(array_sort(array_agg(key) over (partition by signature)), key), ', ') as varies_with
+  from signed
 )
 select
-  ranks.key,
-  case when ranks.is_number then 'number' else 'text' end as type,
-  ranks.run_count,
-  ranks.value_count,
-  ranks.spearman,
+  effects.key,
+  case when effects.is_number then 'number' else 'text' end as type,
+  effects.run_count,
+  effects.value_count,
+  effects.spearman,
   -- by Student's t with n - 2 degrees of freedom
   t_test_p(
-    ranks.spearman * sqrt((ranks.run_count - 2) / nullif(1 - power(ranks.spearman, 2), 0)),
-    ranks.run_count - 2
+    effects.spearman * sqrt((effects.run_count - 2) / nullif(1 - power(effects.spearman, 2), 0)),
+    effects.run_count - 2
   ) as p,
-  finite(between_groups.explained / nullif(ranks.total, 0)) as effect,
-  ranks.best_value,
-  ranks.best_region,
-  concat(told.means, case when told.group_count > 6 then concat('; and ', told.group_count - 6, ' more') else '' end) as means,
-  together.varies_with
-from ranks
-join between_groups on between_groups.key = ranks.key
-join told on told.key = ranks.key
-left join together on together.key = ranks.key
-order by effect desc nulls last, abs(ranks.spearman) desc nulls last, ranks.key
+  effects.effect,
+  effects.best_value,
+  effects.best_region,
+  effects.means,
+  nullif(together.varies_with, '') as varies_with
+from effects
+left join together on together.key = effects.key
+order by effects.effect desc nulls last, abs(effects.spearman) desc nulls last, effects.key
 limit $limit
