@@ -144,7 +144,9 @@ pub fn read(
     runs: &mut [Active],
     rules: &Rules,
 ) -> anyhow::Result<()> {
-    let mut points: Vec<Vec<Point>> = vec![Vec::new(); missing.len()];
+    let stored = |curve: &Missing| runs[curve.run].state.keys.get(&curve.key).map_or(0, |key| key.stored);
+    let mut points: Vec<Vec<Point>> =
+        missing.iter().map(|curve| Vec::with_capacity(stored(curve).max(0) as usize)).collect();
     for (file, hidden, is_new) in files {
         let mut wanted = Wanted::new();
         // What is stored of a run that is read anew does not count.
