@@ -5,9 +5,10 @@ use super::judge::{self, Grounds, Missing, Portion};
 use super::load::{Active, Batch};
 use super::overlap::{self, Overlap, Overlaps};
 use super::points::Group;
+use super::remembered::Remembered;
 use super::settle::{rewind_of, rewinds_of, settle};
 use super::state::{RunPlace, run_row};
-use super::watch::{self, Eyes, Roles};
+use super::watch::{self, Eyes, Roles, RunWatch};
 use crate::records::batch::{Cell, rows_to_batch};
 use crate::records::roles::Rules;
 use crate::records::schema::Table;
@@ -40,6 +41,8 @@ pub struct Flush<'a> {
     pub order: &'a Order,
     /// By what runs are judged.
     pub rules: &'a Rules,
+    /// What is kept of growing runs for the next refresh.
+    pub remembered: &'a Remembered,
 }
 
 /// Commits of several threads come one after the other; the files are written side by side.
@@ -80,6 +83,7 @@ impl Flush<'_> {
             flush: self,
             changes: Changes { now_ms: self.now_ms, ..Changes::default() },
             superseded: BTreeMap::new(),
+            seen: BTreeMap::new(),
         };
         let point_count = batch.points.len() as u64;
         let mut groups = batch.points.take();
@@ -100,6 +104,7 @@ impl Flush<'_> {
             self.catalog.commit(&work.changes)?;
         }
         drop(turn);
+        work.remember();
         batch.after_commit(current);
         Ok(Written { file_count, point_count })
     }
@@ -111,6 +116,8 @@ struct Work<'a> {
     changes: Changes,
     /// Rows that newly ceased to count, by id of a stored file.
     superseded: BTreeMap<i64, RowSet>,
+    /// Growing runs as they were under watch, by id.
+    seen: BTreeMap<String, RunWatch>,
 }
 
 impl Work<'_> {
@@ -287,9 +294,21 @@ impl Work<'_> {
     }
 
     fn judge_run(&mut self, run: &mut Active, grounds: &Grounds) -> anyhow::Result<()> {
-        let Flush { limits, rules, now_ms, order, .. } = *self.flush;
+        let Flush { limits, rules, now_ms, order, remembered, .. } = *self.flush;
         self.changes.watches.push((run.run_id.clone(), judge::to_keep(run, limits, now_ms)?));
+        if judge::is_growing(run, now_ms) && remembered.has_room(run.watch.rows()) {
+            self.seen.insert(run.run_id.clone(), run.watch.clone());
+        }
         judge::judge(run, grounds, rules, &mut || order.next_seq(1))
+    }
+
+    /// Keeps what was seen, now that the states it belongs to are stored.
+    fn remember(&mut self) {
+        for record in &self.changes.runs {
+            if let Some(watch) = self.seen.remove(&record.run_id) {
+                self.flush.remembered.put(&record.run_id, &record.state, watch);
+            }
+        }
     }
 
     /// Files with points of the runs that lack some, and the rows of each that do not count.

@@ -212,14 +212,18 @@ impl Portion {
     }
 }
 
+/// Whether more is to be expected of a run: it was written to not long ago.
+pub fn is_growing(run: &Active, now_ms: i64) -> bool {
+    let last = run.state.last_times.back().copied().max(run.state.modified);
+    last.is_some_and(|last| now_ms.saturating_sub(last) < YOUNG_MS)
+}
+
 /// What is kept of a run under watch for the next refresh; nothing where it is quicker to read its points
 /// again, or where it does not grow.
 ///
 /// # Errors
 /// Never in practice: encoding in memory.
 pub fn to_keep(run: &Active, limits: Limits, now_ms: i64) -> anyhow::Result<Option<Vec<u8>>> {
-    let last = run.state.last_times.back().copied().max(run.state.modified);
-    let is_young = last.is_some_and(|last| now_ms.saturating_sub(last) < YOUNG_MS);
-    let is_worth_it = is_young && run.watch.rows() >= limits.kept_watch_points;
+    let is_worth_it = is_growing(run, now_ms) && run.watch.rows() >= limits.kept_watch_points;
     Ok(if is_worth_it { Some(postcard::to_stdvec(&run.watch)?) } else { None })
 }

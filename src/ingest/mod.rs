@@ -11,6 +11,7 @@ pub mod overlap;
 pub mod pass;
 pub mod plan;
 pub mod points;
+pub mod remembered;
 pub mod settle;
 pub mod siblings;
 pub mod sink;
@@ -27,6 +28,7 @@ use known::Known;
 use look::{FirstLook, Look};
 use pass::{Again, Pass};
 use plan::{FoundRun, Stat};
+use remembered::Remembered;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -90,6 +92,8 @@ pub struct Refresh<'a> {
     pub limits: Limits,
     /// By what runs are judged.
     pub rules: &'a Rules,
+    /// What earlier refreshes of this process saw of growing runs.
+    pub remembered: &'a Remembered,
     /// Now, milliseconds since 1970.
     pub now_ms: i64,
 }
@@ -101,6 +105,7 @@ impl Refresh<'_> {
     /// When the root cannot be read or the cache cannot be written.
     pub fn run(&self, progress: &dyn Progress) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::default();
+        self.remembered.begin();
         let first = FirstLook::new(self.root, self.settings, self.catalog, progress)?;
         let mut memory = if first.is_worth_keeping { first.memory()? } else { None };
         let mut compared = None;

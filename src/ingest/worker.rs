@@ -1,14 +1,17 @@
 //! Reads logs one after the other and commits them; several work side by side.
 
+use super::Refresh;
 use super::flush::{Flush, Order, Written};
 use super::ids::{Ids, RunKey, root_key};
 use super::known::Known;
 use super::load::{self, Active, Batch, Loader, Runs};
 use super::pass::Pass;
 use super::plan::{FoundRun, Job};
+use super::remembered::Remembered;
 use super::settle::AxisHint;
 use super::siblings::Compared;
 use super::state::RunState;
+use super::watch::RunWatch;
 use crate::records::{Problem, RunFacts};
 use crate::sources::find::sidecar;
 use crate::sources::{InputKind, RunInput};
@@ -98,6 +101,13 @@ impl<'a> Shared<'a> {
     /// Whether a run of a log (source, identity) goes on in another log.
     pub fn is_wanted_elsewhere(&self, (source, identity): &(String, String)) -> bool {
         self.ids.of_log(source, identity).any(|(_, id)| self.ids.is_wanted(id))
+    }
+
+    /// Opens runs; `fresh` where what is stored of them is void.
+    fn opener(&self, fresh: bool) -> Opener<'a> {
+        let Refresh { catalog, remembered, .. } = *self.pass.refresh;
+        let judge_anew = matches!(self.idle, Idle::JudgeAnew);
+        Opener { catalog, ids: self.ids, fresh, hints: self.hints, judge_anew, remembered }
     }
 
     /// The part of a limit that each worker may use.
@@ -259,9 +269,7 @@ impl<'a> Worker<'a> {
         for (key, run_id) in known.filter(|(_, run_id)| is_all || idle.concerns(run_id)) {
             if self.batch.find(key).is_none() {
                 let writes_ends = loader.source.writes_ends(&run.logs);
-                let catalog = self.shared.pass.refresh.catalog;
-                let judge_anew = matches!(idle, Idle::JudgeAnew);
-                let mut opener = Opener { catalog, ids, fresh: false, hints: self.shared.hints, judge_anew };
+                let mut opener = self.shared.opener(false);
                 let mut opened = opener.open(run, &key.sub, writes_ends)?;
                 opened.apply(&loader.configs);
                 if let Some(compared) = idle.compared(run_id) {
@@ -311,13 +319,7 @@ impl<'a> Worker<'a> {
         let mut slice_bytes = self.shared.share(limits.slice_bytes).max(limits.read_bytes as u64);
         loop {
             let (before, problem_count) = (record.clone(), self.batch.problems.len());
-            let mut opener = Opener {
-                catalog: self.shared.pass.refresh.catalog,
-                ids: self.shared.ids,
-                fresh: loader.job.reset,
-                hints: self.shared.hints,
-                judge_anew: matches!(self.shared.idle, Idle::JudgeAnew),
-            };
+            let mut opener = self.shared.opener(loader.job.reset);
             let slice = loader.slice(input, stat, &mut record, &mut self.batch, &mut opener, slice_bytes)?;
             self.done.read_bytes += slice.read_bytes;
             let read_bytes = self.shared.read_bytes.fetch_add(slice.read_bytes, Relaxed) + slice.read_bytes;
@@ -352,6 +354,7 @@ impl<'a> Worker<'a> {
             now_ms: refresh.now_ms,
             order: &self.shared.order,
             rules: refresh.rules,
+            remembered: refresh.remembered,
         };
         self.done.notes.append(&mut self.batch.notes);
         let written = flush.commit(&mut self.batch, current)?;
@@ -392,6 +395,19 @@ struct Opener<'a> {
     hints: &'a Hints,
     /// Whether it is judged anew, whatever was seen of it.
     judge_anew: bool,
+    remembered: &'a Remembered,
+}
+
+impl Opener<'_> {
+    /// What was seen of a run: by this process, else by the one that stored it.
+    fn watch(&self, run_id: &str, state: &[u8]) -> anyhow::Result<RunWatch> {
+        if let Some(watch) = self.remembered.take(run_id, state) {
+            return Ok(watch);
+        }
+        let kept = self.catalog.watch(run_id)?;
+        // One that cannot be read is made anew from the points.
+        Ok(kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default())
+    }
 }
 
 impl Runs for Opener<'_> {
@@ -404,9 +420,10 @@ impl Runs for Opener<'_> {
             false => self.catalog.run_state(&run_id)?,
         };
         let fresh = stored.is_none();
-        let kept = if fresh || self.judge_anew { None } else { self.catalog.watch(&run_id)? };
-        // One that cannot be read is made anew from the points.
-        let watch = kept.and_then(|bytes| postcard::from_bytes(&bytes).ok()).unwrap_or_default();
+        let watch = match &stored {
+            Some(state) if !self.judge_anew => self.watch(&run_id, state)?,
+            _ => RunWatch::default(),
+        };
         let mut state: RunState = match stored {
             Some(bytes) => postcard::from_bytes(&bytes)?,
             None => {

@@ -61,6 +61,8 @@ pub struct Limits {
     /// Points from which on the diagnosis of a growing run goes on where it stood; it reads the points
     /// of shorter ones again.
     pub kept_watch_points: u64,
+    /// Points of growing runs that a process which goes on remembers from one refresh to the next.
+    pub remembered_points: u64,
     /// Points that the diagnosis reads again at a time.
     pub reread_points: u64,
     /// Threads that read logs, as far as there are logs; `None`: one a core, as far as there is much
@@ -82,6 +84,7 @@ impl Default for Limits {
             partitions: None,
             small_rows: 500_000,
             kept_watch_points: 16_384,
+            remembered_points: 1 << 22,
             reread_points: 1 << 21,
             threads: None,
         }

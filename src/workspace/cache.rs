@@ -3,6 +3,7 @@
 use super::Options;
 use super::place::Place;
 use crate::error::UserError;
+use crate::ingest::remembered::Remembered;
 use crate::ingest::{Outcome, Progress, Quiet, Refresh};
 use crate::records::roles::Rules;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ pub struct Cache {
     console: Console,
     limits: Limits,
     rules: Rules,
+    remembered: Remembered,
     now_ms: Option<i64>,
     read_only: bool,
     /// Opened when first needed, so that a mistyped command leaves nothing behind.
@@ -49,6 +51,7 @@ impl Cache {
             ignore: settings.left_out(),
             limits: options.limits,
             rules: settings.rules(),
+            remembered: Remembered::new(options.limits.remembered_points),
             now_ms: options.now_ms,
             read_only: options.read_only,
             catalog: Mutex::default(),
@@ -155,6 +158,7 @@ impl Cache {
             settings: &settings,
             limits: self.limits,
             rules: &self.rules,
+            remembered: &self.remembered,
             now_ms: self.now_ms(),
         };
         refresh.run(progress)

@@ -4,6 +4,7 @@
 use crate::common::{Project, ask, cases, copy, findings, small_limits};
 use proptest::prelude::*;
 use proptest::sample::select;
+use runq::ingest::Quiet;
 use runq::store::Limits;
 use std::fmt::Write;
 
@@ -89,17 +90,18 @@ fn line(step: i64, clock: f64, loss: f64, norm: f64) -> String {
 
 /// From those under which every run keeps its state, to those under which none does.
 fn limits() -> impl Strategy<Value = Limits> {
-    let limits = |kept_watch_points, reread_points, flush_points| Limits {
+    let limits = |kept_watch_points, remembered_points, reread_points, flush_points| Limits {
         kept_watch_points,
+        remembered_points,
         reread_points,
         flush_points,
         ..small_limits()
     };
     select(vec![
-        limits(1, 50, 100),
-        limits(300, 1_000_000, 10_000),
-        limits(u64::MAX, 1, 700),
-        limits(u64::MAX, 1_000_000, 200),
+        limits(1, 0, 50, 100),
+        limits(300, 400, 1_000_000, 10_000),
+        limits(u64::MAX, u64::MAX, 1, 700),
+        limits(u64::MAX, 1_000, 1_000_000, 200),
     ])
 }
 
@@ -119,15 +121,17 @@ proptest! {
     #[test]
     fn findings_do_not_depend_on_the_pieces_a_log_was_read_in(
         runs in prop::collection::vec((stretches(), any::<u64>()), 1..4),
-        pieces in prop::collection::vec(1..60_usize, 1..12),
+        pieces in prop::collection::vec((1..60_usize, any::<bool>()), 1..12),
         limits in limits(),
     ) {
         let mut grown = Project::in_memory().with_limits(limits);
         // The logs are young: what is kept of them is used.
         grown.now_ms = 1_760_000_000_000;
         let logs: Vec<Vec<String>> = runs.iter().map(|(stretches, seed)| log(stretches, *seed)).collect();
+        // Which remembers what it saw; others come between.
+        let staying = grown.open();
         let mut at = 0;
-        for piece in pieces.iter().cycle() {
+        for (piece, is_staying) in pieces.iter().cycle() {
             if logs.iter().all(|lines| at >= lines.len()) {
                 break;
             }
@@ -137,7 +141,10 @@ proptest! {
                 grown.append(&format!("run{run}/train.jsonl"), text);
             }
             at += piece;
-            grown.refresh();
+            match is_staying {
+                true => staying.refresh(&Quiet).unwrap(),
+                false => grown.refresh(),
+            };
         }
         assert_eq!(findings(&grown.open()), at_once(&grown));
     }
