@@ -185,6 +185,11 @@ impl Workspace {
         &self.notes
     }
 
+    /// What `runq.toml` sets.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// When the cache was last written; `None` where there is nothing to answer from.
     pub fn as_of(&self) -> Option<DateTime<Utc>> {
         let committed_ms = self.cache.catalog().ok()??.committed_ms().ok()??;
@@ -352,7 +357,10 @@ impl Workspace {
                 aliases: self.settings.aliases.clone(),
                 primary_metric: self.settings.primary_metric.clone(),
                 groups: self.settings.groups.clone(),
+                names: self.settings.names.clone(),
             },
+            validation_sets: self.settings.validation_sets(),
+            per_step: self.settings.per_step.clone(),
         };
         Engine::open(catalog, &options).await
     }

@@ -9,6 +9,7 @@ mod functions;
 mod guard;
 pub mod hints;
 mod params;
+mod per_step;
 mod reader;
 pub mod runs;
 pub mod scalar;
@@ -21,7 +22,9 @@ mod texts;
 
 use crate::error::UserError;
 use crate::records::Goal;
+use crate::records::names::ValidationSets;
 use crate::records::schema::Table;
+use crate::records::step_pattern::StepPattern;
 use crate::store::{Catalog, Damage, Limits, Snapshot};
 use canned::{Canned, ParamValue};
 use datafusion::arrow::array::RecordBatch;
@@ -35,6 +38,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
 use hints::Known;
+use per_step::PerStep;
 use runs::RunIndex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -61,6 +65,10 @@ pub struct EngineOptions {
     pub below: Option<String>,
     /// Words of the project for metrics and runs.
     pub words: Words,
+    /// Validation sets of the project's own.
+    pub validation_sets: ValidationSets,
+    /// Names of metrics that hold a step.
+    pub per_step: Vec<StepPattern>,
 }
 
 /// Words of a project's own.
@@ -72,12 +80,21 @@ pub struct Words {
     pub primary_metric: Option<String>,
     /// Metrics that are asked for together, by the word for them.
     pub groups: BTreeMap<String, Vec<String>>,
+    /// What metrics are called in tables and pictures, by their names.
+    pub names: BTreeMap<String, String>,
 }
 
 impl Words {
     /// What a word stands for; mostly itself.
     pub fn meant<'w>(&'w self, word: &'w str) -> &'w str {
         self.aliases.get(word).map_or(word, String::as_str)
+    }
+
+    /// The only metric that is called so in tables and pictures: what people read there they may type.
+    fn called(&self, word: &str) -> Option<&str> {
+        let mut metrics =
+            self.names.iter().filter(|(_, name)| *name == word).map(|(metric, _)| metric.as_str());
+        metrics.next().filter(|_| metrics.next().is_none())
     }
 
     /// The same of a word for a run, in which `@best` needs a metric.
@@ -129,7 +146,11 @@ impl Engine {
         if let Some(damage) = snapshot.damage() {
             return Err(damage.into());
         }
-        let ctx = context::context(&snapshot, catalog, options)?;
+        let per_step = PerStep::new(&options.per_step);
+        let ctx = context::context(&snapshot, catalog, options, &per_step)?;
+        if let Err(error) = per_step.look(&ctx).await {
+            return Err(snapshot.damage().map_or(error, anyhow::Error::from));
+        }
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
         let best_runs = BestRuns::default();
         let (runs, best) = (index.clone(), best_runs.clone());
@@ -237,7 +258,11 @@ impl Engine {
             return Ok(Some(metric.clone()));
         }
         let meant = self.words.meant(word);
-        let Some(metric) = runs::metric(&self.small, meant).await? else { return Ok(None) };
+        let found = match (runs::metric(&self.small, meant).await, self.words.called(meant)) {
+            (Err(_), Some(metric)) => runs::metric(&self.small, metric).await?,
+            (found, _) => found?,
+        };
+        let Some(metric) = found else { return Ok(None) };
         // What is asked for by its own name is asked for again by the parts of one command.
         let names = [word, &metric].map(|word| (word.to_string(), metric.clone()));
         locked(&self.metrics).extend(names);

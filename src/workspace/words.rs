@@ -22,11 +22,6 @@ impl Workspace {
         found.into_iter().next().map(|(_, key)| key)
     }
 
-    /// What a metric is called in pictures: by the settings, else its name.
-    pub fn display_name<'n>(&'n self, metric: &'n str) -> &'n str {
-        self.settings.names.get(metric).map_or(metric, String::as_str)
-    }
-
     /// Values of a canned query that mean the same to each part of a command: names are understood, and told,
     /// once.
     ///
@@ -104,7 +99,8 @@ impl Workspace {
 
     fn told(&self, word: &str, metric: String) -> String {
         let word = self.settings.aliases.get(word).map_or(word, String::as_str);
-        if metric != word {
+        let is_called_so = self.settings.names.get(&metric).is_some_and(|name| name == word);
+        if metric != word && !is_called_so {
             self.tell(&taken_for(word, &metric));
         }
         metric
