@@ -33,6 +33,10 @@ const POINTS: &str = "select run_id, key, step, last_value(value order by name) 
 /// What is neither NaN nor infinite: NaN is above infinity.
 const IS_FINITE: &str = "abs(value) < cast('Infinity' as double)";
 
+/// Sums are rounded: in one order they are the same, however the rows lie in files.
+const IN_ORDER: &str =
+    "over (partition by run_id, key order by step rows between unbounded preceding and unbounded following)";
+
 /// The patterns of a project, and the runs that they do not hold for.
 #[derive(Debug, Clone, Default)]
 pub struct PerStep {
@@ -97,6 +101,7 @@ impl PerStep {
             return "summary".to_owned();
         }
         let finite = format!("filter (where {IS_FINITE})");
+        let value = format!("case when {IS_FINITE} then value end");
         format!(
             "(select {SUMMARY} from summary where per_step_metric(run_id, key) is null
               union all
@@ -107,9 +112,10 @@ impl PerStep {
                 first_value(value order by step) as first, last_value(value order by step) as last,
                 min(value) {finite} as min, first_value(step order by value, step) {finite} as min_step,
                 max(value) {finite} as max, first_value(step order by value desc, step) {finite} as max_step,
-                avg(value) {finite} as mean, stddev(value) {finite} as std,
+                max(mean) as mean, max(std) as std,
                 max(logged_goal) as logged_goal, cast(null as double) as final
-              from ({POINTS}) as points
+              from (select *, avg({value}) {IN_ORDER} as mean, stddev({value}) {IN_ORDER} as std
+                    from ({POINTS}) as points) as points
               group by run_id, key) as summary"
         )
     }

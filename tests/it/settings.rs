@@ -164,7 +164,10 @@ fn names_that_hold_a_step_are_one_metric() {
         history.starts_with("step,loss_step\n0,0\n1,2\n") && history.ends_with("\n28,84\n29,87\n"),
         "{history}"
     );
-    assert!(printed(project.root(), &["plot", "a", "-k", "loss_step"]).contains(",loss_step,3,6\n"));
+    assert!(
+        printed(project.root(), &["plot", "a", "-k", "loss_step", "--format", "csv"])
+            .contains(",loss_step,3,6\n")
+    );
     assert_eq!(project.column("select count(*) from metrics where key like 'loss_step%'"), ["32"]);
     assert_eq!(project.column("select count(*) from metrics_raw where key like 'loss_step%'"), ["52"]);
     project.append("a.jsonl", items(3, 5..6, 10.0));
