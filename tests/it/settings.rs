@@ -168,6 +168,9 @@ fn names_that_hold_a_step_are_one_metric() {
         printed(project.root(), &["plot", "a", "-k", "loss_step", "--format", "csv"])
             .contains(",loss_step,3,6\n")
     );
+    let raw = run(project.root(), &["history", "a", "-k", "loss_step", "--raw"]);
+    assert!(raw.code == 1 && raw.stderr.contains("was not logged"), "{}", raw.stderr);
+    assert_eq!(printed(project.root(), &["history", "own", "-k", "loss_step", "--raw"]).lines().count(), 2);
     assert_eq!(project.column("select count(*) from metrics where key like 'loss_step%'"), ["32"]);
     assert_eq!(project.column("select count(*) from metrics_raw where key like 'loss_step%'"), ["52"]);
     project.append("a.jsonl", items(3, 5..6, 10.0));
