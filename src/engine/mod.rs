@@ -19,6 +19,9 @@ mod sorted_aggregate;
 pub mod system;
 pub mod tables;
 mod texts;
+mod words;
+
+pub use words::Words;
 
 use crate::error::UserError;
 use crate::records::Goal;
@@ -69,46 +72,6 @@ pub struct EngineOptions {
     pub validation_sets: ValidationSets,
     /// Names of metrics that hold a step.
     pub per_step: Vec<StepPattern>,
-}
-
-/// Words of a project's own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Words {
-    /// Names of metrics and runs by the words that stand for them.
-    pub aliases: BTreeMap<String, String>,
-    /// The metric by which a run is the best when none is named.
-    pub primary_metric: Option<String>,
-    /// Metrics that are asked for together, by the word for them.
-    pub groups: BTreeMap<String, Vec<String>>,
-    /// What metrics are called in tables and pictures, by their names.
-    pub names: BTreeMap<String, String>,
-}
-
-impl Words {
-    /// What a word stands for; mostly itself.
-    pub fn meant<'w>(&'w self, word: &'w str) -> &'w str {
-        self.aliases.get(word).map_or(word, String::as_str)
-    }
-
-    /// The only metric that is called so in tables and pictures: what people read there they may type.
-    fn called(&self, word: &str) -> Option<&str> {
-        let mut metrics =
-            self.names.iter().filter(|(_, name)| *name == word).map(|(metric, _)| metric.as_str());
-        metrics.next().filter(|_| metrics.next().is_none())
-    }
-
-    /// The same of a word for a run, in which `@best` needs a metric.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn run(&self, word: &str) -> Result<String, UserError> {
-        match (self.meant(word), &self.primary_metric) {
-            (runs::BEST_OF_ALL, Some(metric)) => Ok(format!("{}{metric}", runs::BEST)),
-            (runs::BEST_OF_ALL, None) => Err(UserError::usage("@best of which metric?")
-                .hint("write @best:METRIC, or set primary_metric in runq.toml")),
-            (meant, _) => Ok(meant.to_owned()),
-        }
-    }
 }
 
 /// The tables at one instant, ready to be asked. Clones share them; each has its own time to answer.
