@@ -29,7 +29,7 @@ others as (
     best_then,
     row_number() over (
       partition by run_id
-      order by goal is null, not starts_with(normal_key(key), 'val/'), length(key), key
+      order by goal is null, not starts_with(role_key(key), 'val/'), length(key), key
     ) as nth
   from aligned
   where key <> ranked_key

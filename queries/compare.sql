@@ -239,6 +239,6 @@ where $all
 order by
   starts_with(paired.key, 'system/'),
   paired.goal is null,
-  not starts_with(normal_key(paired.key), 'val/'),
+  not starts_with(role_key(paired.key), 'val/'),
   paired.key,
   paired.nth

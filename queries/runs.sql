@@ -81,8 +81,8 @@ shown_metrics as (
         summary.key = $metric desc,
         coalesce(summary.key = $prefer, false) desc,
         summary.goal is null,
-        not starts_with(normal_key(summary.key), 'val/'),
-        normal_key(summary.key) not in ('val/loss', 'train/loss', 'loss'),
+        not starts_with(role_key(summary.key), 'val/'),
+        role_key(summary.key) not in ('val/loss', 'train/loss', 'loss'),
         length(summary.key),
         summary.key
     ) as nth

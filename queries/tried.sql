@@ -107,8 +107,8 @@ shown_metrics as (
       order by
         summary.key = $metric desc,
         summary.goal is null,
-        not starts_with(normal_key(summary.key), 'val/'),
-        normal_key(summary.key) not in ('val/loss', 'train/loss', 'loss'),
+        not starts_with(role_key(summary.key), 'val/'),
+        role_key(summary.key) not in ('val/loss', 'train/loss', 'loss'),
         length(summary.key),
         summary.key
     ) as nth

@@ -2,10 +2,14 @@
 
 use crate::error::UserError;
 use crate::records::Goal;
+use crate::records::names::ValidationSets;
 use crate::records::roles::Rules;
+use crate::records::step_pattern::StepPattern;
+use crate::report::number::NumberFormat;
+use crate::report::people::Looks;
 use crate::sources::console::{self, Console};
 use runq_udfs::kernels::diagnosis::{Limits, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 mod template;
@@ -28,8 +32,14 @@ pub struct Settings {
     pub aliases: BTreeMap<String, String>,
     /// Metrics that are asked for together: `[groups] losses = ["train/loss", "val/loss"]`, then `-k losses`.
     pub groups: BTreeMap<String, Vec<String>>,
-    /// What metrics are called in pictures: `[names] "val/loss" = "validation loss"`.
+    /// What metrics are called in tables and pictures: `[names] "val/loss" = "validation loss"`.
     pub names: BTreeMap<String, String>,
+    /// How their numbers are written there: `[formats] "val/acc" = ".1%"`.
+    pub formats: BTreeMap<String, NumberFormat>,
+    /// Words in the names of metrics that tell of validation, besides those everybody uses.
+    pub validation_sets: Vec<String>,
+    /// Names of metrics that hold a step, `loss_step_{i}`: those of a pattern are one metric.
+    pub per_step: Vec<StepPattern>,
     /// Folders with canned queries besides `.runq/queries`.
     pub queries: Vec<PathBuf>,
     /// Patterns for printed logs: `[[console.patterns]]`.
@@ -124,14 +134,26 @@ impl Settings {
     /// By what runs are judged.
     pub fn rules(&self) -> Rules {
         let roles = self.roles.iter().map(|(key, word)| (key.clone(), word.0)).collect();
-        Rules { roles, limits: self.thresholds.clone() }
+        Rules {
+            roles,
+            validation_sets: self.validation_sets(),
+            per_step: self.per_step.clone(),
+            limits: self.thresholds.clone(),
+        }
+    }
+
+    /// Validation sets of the project's own.
+    pub fn validation_sets(&self) -> ValidationSets {
+        ValidationSets::new(&self.validation_sets)
+    }
+
+    /// How people see metrics.
+    pub fn looks(&self) -> Looks {
+        Looks { names: self.names.clone(), formats: self.formats.clone() }
     }
 
     fn parse(text: &str) -> Result<Self, UserError> {
-        let settings: Self = toml::from_str(text).map_err(|error| {
-            let line = error.message().lines().next().unwrap_or_default().to_string();
-            UserError::failed(line).hint(format!("known keys: {}", KEYS.join(", ")))
-        })?;
+        let settings: Self = toml::from_str(text).map_err(|error| wrong(text, &error))?;
         let is_below = |root: &PathBuf| {
             root.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
         };
@@ -139,8 +161,36 @@ impl Settings {
             let message = format!("{} in roots is no folder below the root", root.display());
             return Err(UserError::failed(message).hint("logs elsewhere have a root of their own: -C DIR"));
         }
+        settings.check_names()?;
         Console::new(&settings.console)?;
         Ok(settings)
+    }
+
+    /// Names that mean nothing, or two things.
+    fn check_names(&self) -> Result<(), UserError> {
+        let is_nothing = |name: &&String| ValidationSets::new(std::slice::from_ref(name)).is_empty();
+        if let Some(name) = self.validation_sets.iter().find(is_nothing) {
+            let message = format!("\"{name}\" in validation_sets is no word of a name");
+            return Err(UserError::failed(message));
+        }
+        let mut metrics = BTreeSet::new();
+        match self.per_step.iter().map(StepPattern::metric).find(|metric| !metrics.insert(metric.clone())) {
+            Some(metric) => Err(UserError::failed(format!("two patterns of per_step are \"{metric}\""))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What is wrong with the text, and in which line.
+fn wrong(text: &str, error: &toml::de::Error) -> UserError {
+    let message = error.message().lines().next().unwrap_or_default();
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line =
+        before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
+    let told = UserError::failed(format!("{line}{message}"));
+    match message.starts_with("unknown field") {
+        true => told.hint(format!("known keys: {}", KEYS.join(", "))),
+        false => told,
     }
 }
 
@@ -151,7 +201,7 @@ fn escaped(name: &str) -> String {
 }
 
 /// What may be set.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 14] = [
     "roots",
     "ignore",
     "primary_metric",
@@ -159,6 +209,9 @@ const KEYS: [&str; 11] = [
     "aliases",
     "groups",
     "names",
+    "formats",
+    "validation_sets",
+    "per_step",
     "queries",
     "console.patterns",
     "roles",

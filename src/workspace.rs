@@ -1,14 +1,10 @@
 //! The one door: open a root, bring its cache up to date, ask.
 
-use crate::engine::canned::{self, Canned, ParamType, ParamValue};
-use crate::engine::hints::taken_for;
-use crate::engine::runs::BEST;
+use crate::engine::canned::{self, Canned, ParamValue};
 use crate::engine::system::is_below;
 use crate::engine::{Engine, EngineOptions, Words, compute};
 use crate::error::UserError;
-use crate::records::Goal;
 use crate::records::batch::to_batch;
-use crate::records::goal::goal_of;
 use crate::settings::Settings;
 use crate::sources::find::sidecar;
 use crate::store::{Catalog, Damage, Limits};
@@ -32,6 +28,7 @@ mod diagnosis;
 pub mod git;
 mod place;
 mod queries;
+mod words;
 
 pub use crate::engine::compute::{THREAD_NAME as QUERY_THREAD_NAME, stacks_bytes};
 pub use crate::engine::files::TableFile;
@@ -187,22 +184,9 @@ impl Workspace {
         &self.notes
     }
 
-    /// The metric that is shown where none is asked for, by the settings, where some run has it.
-    pub async fn primary_metric(&self) -> Option<String> {
-        let word = self.settings.primary_metric.as_deref()?;
-        self.asked(async |engine| engine.resolve_form(word).await).await.ok()
-    }
-
-    /// The same of one run.
-    pub async fn primary_metric_of(&self, run_id: &str) -> Option<String> {
-        let words = [self.settings.primary_metric.clone()?];
-        let found = self.asked(async |engine| engine.resolve_metrics_of(run_id, &words).await).await.ok()?;
-        found.into_iter().next().map(|(_, key)| key)
-    }
-
-    /// What a metric is called in pictures: by the settings, else its name.
-    pub fn display_name<'n>(&'n self, metric: &'n str) -> &'n str {
-        self.settings.names.get(metric).map_or(metric, String::as_str)
+    /// What `runq.toml` sets.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// When the cache was last written; `None` where there is nothing to answer from.
@@ -277,94 +261,11 @@ impl Workspace {
         Ok(canned::literal_sql(query, &values))
     }
 
-    /// Values of a canned query that mean the same to each part of a command: names are understood, and told,
-    /// once.
-    ///
-    /// # Errors
-    /// As [`Workspace::canned`].
-    pub async fn named_values(
-        &self,
-        name: &str,
-        params: &BTreeMap<String, ParamValue>,
-    ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
-        self.with_names(self.query(name)?, params).await
-    }
-
-    /// Values in which metrics bear the names they were logged by, and conditions are the statements they
-    /// stand for; how words were understood is told.
-    async fn with_names(
-        &self,
-        query: &Canned,
-        params: &BTreeMap<String, ParamValue>,
-    ) -> anyhow::Result<BTreeMap<String, ParamValue>> {
-        let mut params = params.clone();
-        for param in &query.params {
-            let value = match (param.kind, params.get(&param.name)) {
-                (ParamType::Metric, Some(ParamValue::Text(word))) => {
-                    ParamValue::Text(self.resolve_metric(word).await?)
-                }
-                (ParamType::MetricForm | ParamType::Ranking, Some(ParamValue::Text(word))) => {
-                    ParamValue::Text(self.resolve_form(word).await?)
-                }
-                (ParamType::Runs, Some(ParamValue::List(words))) => {
-                    ParamValue::List(self.resolve_runs(words).await?)
-                }
-                (ParamType::Metrics, Some(ParamValue::List(words))) => {
-                    let run = run_word(query, &params).unwrap_or_default();
-                    ParamValue::List(self.resolve_metrics_of(&self.resolve_run(&run).await?, words).await?)
-                }
-                (kind @ (ParamType::Condition | ParamType::Order), Some(ParamValue::Text(text))) => {
-                    let selection = self.asked(async |engine| engine.select_runs(kind, text).await).await?;
-                    selection.notes.iter().for_each(|note| self.tell(note));
-                    ParamValue::Query(selection.sql)
-                }
-                _ => continue,
-            };
-            params.insert(param.name.clone(), value);
-        }
-        Ok(params)
-    }
-
-    /// The metrics of a run that words name; those of another spelling are told.
-    ///
-    /// # Errors
-    /// When the run has no such metric, or more than one of that spelling.
-    pub async fn resolve_metrics_of(&self, run_id: &str, words: &[String]) -> anyhow::Result<Vec<String>> {
-        let found = self.asked(async |engine| engine.resolve_metrics_of(run_id, words).await).await?;
-        Ok(found.into_iter().map(|(word, key)| self.told(&word, key)).collect())
-    }
-
     fn tell(&self, note: &str) {
         self.tell.iter().for_each(|tell| tell(note));
     }
 
-    /// The metric a user means by `word`; one of another spelling is told.
-    ///
-    /// # Errors
-    /// When there is none, or more than one of its normal form.
-    pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
-        let metric = self.asked(async |engine| engine.resolve_metric(word).await).await?;
-        Ok(self.told(word, metric))
-    }
-
-    /// As [`Workspace::resolve_metric`]; of several of the normal form, `word` stands for all.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub async fn resolve_form(&self, word: &str) -> anyhow::Result<String> {
-        let metric = self.asked(async |engine| engine.resolve_form(word).await).await?;
-        Ok(self.told(word, metric))
-    }
-
-    fn told(&self, word: &str, metric: String) -> String {
-        let word = self.settings.aliases.get(word).map_or(word, String::as_str);
-        if metric != word {
-            self.tell(&taken_for(word, &metric));
-        }
-        metric
-    }
-
-    /// What a ranking by a metric looks at, with the columns of [`Ranking::counts`]: the runs that the values
+    /// What a ranking by a metric looks at, with the columns of `Ranking::counts`: the runs that the values
     /// `project`, `where` and `newest` of [`Workspace::named_values`] select.
     ///
     /// # Errors
@@ -378,16 +279,6 @@ impl Workspace {
         self.sql(&ranking.with_values(values).counts()).await
     }
 
-    /// From where the goal of a metric is known, as in `by its name`.
-    pub fn goal_reason(&self, metric: &str, goal: Goal) -> &'static str {
-        let by_settings = self.settings.goals.get(metric).copied().map(Goal::from);
-        match () {
-            () if by_settings == Some(goal) => "by runq.toml",
-            () if goal_of(metric) == Some(goal) => "by its name",
-            () => "by the tracker",
-        }
-    }
-
     fn query(&self, name: &str) -> Result<&Canned, UserError> {
         let is_it = |query: &&Canned| query.name == name || query.aliases.iter().any(|alias| alias == name);
         self.queries.iter().find(is_it).ok_or_else(|| UserError::usage(format!("no query \"{name}\"")))
@@ -396,30 +287,6 @@ impl Workspace {
     /// All canned queries: the built-in ones, then the user's own.
     pub fn queries(&self) -> &[Canned] {
         &self.queries
-    }
-
-    /// The run a user means by `word`: id, unique prefix, name, `@latest`, `@latest~1`, `@best:METRIC`.
-    ///
-    /// # Errors
-    /// When no run, or more than one, goes by that word.
-    pub async fn resolve_run(&self, word: &str) -> anyhow::Result<String> {
-        if let Some(metric) = word.strip_prefix(BEST) {
-            let metric = self.resolve_form(metric).await?;
-            return self.asked(async |engine| engine.resolve_run(&format!("{BEST}{metric}")).await).await;
-        }
-        self.asked(async |engine| engine.resolve_run(word).await).await
-    }
-
-    /// The runs a user means by `words`, as [`Workspace::resolve_run`].
-    ///
-    /// # Errors
-    /// When no run, or more than one, goes by one of the words.
-    pub async fn resolve_runs(&self, words: &[String]) -> anyhow::Result<Vec<String>> {
-        let mut run_ids = Vec::with_capacity(words.len());
-        for word in words {
-            run_ids.push(self.resolve_run(word).await?);
-        }
-        Ok(run_ids)
     }
 
     /// The files of a table that count today (for `metrics`: those that `metrics` reads).
@@ -492,7 +359,10 @@ impl Workspace {
                 aliases: self.settings.aliases.clone(),
                 primary_metric: self.settings.primary_metric.clone(),
                 groups: self.settings.groups.clone(),
+                names: self.settings.names.clone(),
             },
+            validation_sets: self.settings.validation_sets(),
+            per_step: self.settings.per_step.clone(),
         };
         Engine::open(catalog, &options).await
     }
@@ -553,15 +423,6 @@ fn met_late(damage: &Damage, catalog: &dyn Catalog) -> UserError {
         let _ = catalog.mark_damaged(path, why);
     }
     UserError::failed(damage.to_string()).hint("ask again: it is made anew from the logs")
-}
-
-/// The word for the run that a query is about.
-fn run_word(query: &Canned, params: &BTreeMap<String, ParamValue>) -> Option<String> {
-    let param = query.params.iter().find(|param| param.kind == ParamType::Run)?;
-    match params.get(&param.name).or(param.default.as_ref())? {
-        ParamValue::Text(word) => Some(word.clone()),
-        _ => None,
-    }
 }
 
 /// Half of the memory of the machine; 2 GiB where it cannot be told.

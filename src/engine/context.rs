@@ -1,5 +1,6 @@
 //! The DataFusion context of one question: options, functions, tables.
 
+use super::per_step::PerStep;
 use super::reader::LocalFiles;
 use super::scalar::TextFunction;
 use super::sorted_aggregate::AggregateSorted;
@@ -42,16 +43,19 @@ pub fn context(
     snapshot: &Snapshot,
     catalog: &Arc<dyn Catalog>,
     options: &EngineOptions,
+    per_step: &PerStep,
 ) -> anyhow::Result<SessionContext> {
     let state = bare(options)?;
     let views = over_stored_tables(state.clone(), snapshot, options)?;
-    let mut tables = PublicTables::new(views, options, !snapshot.duplicates.is_empty());
+    per_step.functions().into_iter().for_each(|function| views.register_udf(function));
+    let definitions = definitions(options, per_step, !snapshot.duplicates.is_empty());
+    let mut tables = PublicTables::new(views, definitions, options);
     for table in SystemTable::ALL {
         let provider = CatalogTable::new(table, catalog.clone(), options.below.clone());
         tables.add(table.name(), Arc::new(provider))?;
     }
     let ctx = with_schema(state, Arc::new(tables))?;
-    texts::functions().into_iter().for_each(|function| ctx.register_udf(function));
+    texts::functions(&options.validation_sets).into_iter().for_each(|function| ctx.register_udf(function));
     runq_udfs::register_all(&ctx);
     Ok(ctx)
 }
@@ -136,10 +140,8 @@ struct PublicTables {
 }
 
 impl PublicTables {
-    fn new(views: SessionContext, options: &EngineOptions, has_duplicates: bool) -> Self {
-        let definitions = definitions(options, has_duplicates)
-            .into_iter()
-            .map(|(name, sql)| (name, narrowed(sql, options)));
+    fn new(views: SessionContext, definitions: Vec<(&'static str, String)>, options: &EngineOptions) -> Self {
+        let definitions = definitions.into_iter().map(|(name, sql)| (name, narrowed(sql, options)));
         Self { views, definitions: definitions.collect(), tables: Mutex::default() }
     }
 
@@ -183,7 +185,11 @@ impl SchemaProvider for PublicTables {
 }
 
 /// The public tables, over the stored ones.
-fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static str, String)> {
+fn definitions(
+    options: &EngineOptions,
+    per_step: &PerStep,
+    has_duplicates: bool,
+) -> Vec<(&'static str, String)> {
     let (args, remote, value) = match options.show_secrets {
         true => ("args", "git_remote", "value"),
         false => (
@@ -211,7 +217,7 @@ fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static s
             ),
         ),
         ("configs", format!("select run_id, key, {value}, number from configs")),
-        ("metrics", "select run_id, key, step, value, time from metrics".into()),
+        ("metrics", per_step.metrics()),
         (
             "metrics_raw",
             "select run_id, key, step, value, time, segment, seq, false as superseded from metrics
@@ -221,13 +227,15 @@ fn definitions(options: &EngineOptions, has_duplicates: bool) -> Vec<(&'static s
         ),
         (
             "summary",
-            "select run_id, key, axis, count, nan_count, inf_count, first_step, last_step, first, last, min, min_step,
-                max, max_step, mean, std, goal,
-                case goal when 'min' then min when 'max' then max end as best,
-                case goal when 'min' then min_step when 'max' then max_step end as best_step,
-                final
-             from (select *, goal_of(key, logged_goal) as goal from summary) as s"
-                .into(),
+            format!(
+                "select run_id, key, axis, count, nan_count, inf_count, first_step, last_step, first, last, min,
+                    min_step, max, max_step, mean, std, goal,
+                    case goal when 'min' then min when 'max' then max end as best,
+                    case goal when 'min' then min_step when 'max' then max_step end as best_step,
+                    final
+                 from (select *, goal_of(key, logged_goal) as goal from {}) as s",
+                per_step.summary()
+            ),
         ),
         ("texts", "select run_id, key, step, time, text from texts".into()),
         (

@@ -35,7 +35,7 @@ const SCALAR: &str = "
     octet_length overlay
     pi position pow power
     radians rand random regexp_count regexp_instr regexp_like regexp_match regexp_replace repeat replace reverse
-    right round row rpad rtrim
+    right role_key round row rpad rtrim
     short signum sin sinh split_part sqrt starts_with string_to_array string_to_list strpos struct substr substr_index
     substring substring_index
     t_test_p tan tanh to_char to_date to_hex to_local_time to_time to_timestamp to_timestamp_micros to_timestamp_millis
@@ -146,7 +146,9 @@ mod tests {
 
     fn everything() -> SessionContext {
         let ctx = SessionContext::new();
-        crate::engine::texts::functions().into_iter().for_each(|function| ctx.register_udf(function));
+        crate::engine::texts::functions(&Default::default())
+            .into_iter()
+            .for_each(|function| ctx.register_udf(function));
         runq_udfs::register_all(&ctx);
         let points = Arc::new(EmptyTable::new(Arc::new(Schema::empty())));
         runq_udfs::register_table_functions(&ctx, points, Arc::new(|word: &str| Ok(word.to_owned())));

@@ -9,6 +9,7 @@ mod functions;
 mod guard;
 pub mod hints;
 mod params;
+mod per_step;
 pub mod ranking;
 mod reader;
 pub mod runs;
@@ -19,11 +20,15 @@ mod sorted_aggregate;
 pub mod system;
 pub mod tables;
 mod texts;
+mod words;
+
+pub use words::Words;
 
 use crate::error::UserError;
 use crate::records::Goal;
-use crate::records::names::{Meant, meant};
+use crate::records::names::{Meant, ValidationSets, meant};
 use crate::records::schema::Table;
+use crate::records::step_pattern::StepPattern;
 use crate::store::{Catalog, Damage, Limits, Snapshot};
 use canned::{Canned, ParamValue};
 use datafusion::arrow::array::RecordBatch;
@@ -37,6 +42,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::{Stream, StreamExt, TryStreamExt};
 use hints::Known;
+use per_step::PerStep;
 use ranking::Ranking;
 use runs::RunIndex;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -64,37 +70,10 @@ pub struct EngineOptions {
     pub below: Option<String>,
     /// Words of the project for metrics and runs.
     pub words: Words,
-}
-
-/// Words of a project's own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Words {
-    /// Names of metrics and runs by the words that stand for them.
-    pub aliases: BTreeMap<String, String>,
-    /// The metric by which a run is the best when none is named.
-    pub primary_metric: Option<String>,
-    /// Metrics that are asked for together, by the word for them.
-    pub groups: BTreeMap<String, Vec<String>>,
-}
-
-impl Words {
-    /// What a word stands for; mostly itself.
-    pub fn meant<'w>(&'w self, word: &'w str) -> &'w str {
-        self.aliases.get(word).map_or(word, String::as_str)
-    }
-
-    /// The same of a word for a run, in which `@best` needs a metric.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn run(&self, word: &str) -> Result<String, UserError> {
-        match (self.meant(word), &self.primary_metric) {
-            (runs::BEST_OF_ALL, Some(metric)) => Ok(format!("{}{metric}", runs::BEST)),
-            (runs::BEST_OF_ALL, None) => Err(UserError::usage("@best of which metric?")
-                .hint("write @best:METRIC, or set primary_metric in runq.toml")),
-            (meant, _) => Ok(meant.to_owned()),
-        }
-    }
+    /// Validation sets of the project's own.
+    pub validation_sets: ValidationSets,
+    /// Names of metrics that hold a step.
+    pub per_step: Vec<StepPattern>,
 }
 
 /// The tables at one instant, ready to be asked. Clones share them; each has its own time to answer.
@@ -132,7 +111,11 @@ impl Engine {
         if let Some(damage) = snapshot.damage() {
             return Err(damage.into());
         }
-        let ctx = context::context(&snapshot, catalog, options)?;
+        let per_step = PerStep::new(&options.per_step);
+        let ctx = context::context(&snapshot, catalog, options, &per_step)?;
+        if let Err(error) = per_step.look(&ctx).await {
+            return Err(snapshot.damage().map_or(error, anyhow::Error::from));
+        }
         let index: Arc<OnceLock<RunIndex>> = Arc::default();
         let best_runs = BestRuns::default();
         let (runs, best) = (index.clone(), best_runs.clone());
@@ -223,10 +206,9 @@ impl Engine {
     /// # Errors
     /// When there is none, or more than one.
     pub async fn resolve_metric(&self, word: &str) -> anyhow::Result<String> {
-        let word = self.words.meant(word);
-        match meant(word, self.shown_metrics().await?.iter().map(String::as_str)) {
+        match self.meaning(word).await? {
             Meant::One(key) => Ok(key.to_owned()),
-            Meant::Several(keys) => Err(hints::several_metrics(word, &keys).into()),
+            Meant::Several(keys) => Err(hints::several_metrics(self.words.meant(word), &keys).into()),
             Meant::Nothing => Err(self.no_such_metric(word).await?.into()),
         }
     }
@@ -236,15 +218,25 @@ impl Engine {
     /// # Errors
     /// When there is none.
     pub async fn resolve_form(&self, word: &str) -> anyhow::Result<String> {
-        let word = self.words.meant(word);
-        match meant(word, self.shown_metrics().await?.iter().map(String::as_str)) {
+        match self.meaning(word).await? {
             Meant::One(key) => Ok(key.to_owned()),
-            Meant::Several(_) => Ok(word.to_owned()),
+            Meant::Several(_) => Ok(self.words.meant(word).to_owned()),
             Meant::Nothing => Err(self.no_such_metric(word).await?.into()),
         }
     }
 
+    /// What a word means among the metrics of the runs that are shown: as a name, else as what people call one.
+    async fn meaning(&self, word: &str) -> anyhow::Result<Meant<'_>> {
+        let known = self.shown_metrics().await?.iter().map(String::as_str);
+        let word = self.words.meant(word);
+        Ok(match (meant(word, known.clone()), self.words.called(word)) {
+            (Meant::Nothing, Some(metric)) => meant(metric, known),
+            (found, _) => found,
+        })
+    }
+
     async fn no_such_metric(&self, word: &str) -> anyhow::Result<UserError> {
+        let word = self.words.meant(word);
         Ok(runs::no_such_metric(word, self.shown_metrics().await?, &self.metrics().await?))
     }
 

@@ -177,7 +177,14 @@ fn chosen(
             false => wanted.extend(word.split(',').map(str::trim).filter(|key| !key.is_empty())),
         }
     }
-    let one = |word: &str| Ok((word.to_owned(), known_as(own.meant(word), run_id, &names)?));
+    let one = |word: &str| {
+        let meant = own.meant(word);
+        let key = match (known_as(meant, run_id, &names), own.called(meant)) {
+            (Err(_), Some(metric)) => known_as(metric, run_id, &names)?,
+            (key, _) => key?,
+        };
+        Ok((word.to_owned(), key))
+    };
     let mut found = Vec::new();
     for word in wanted {
         match own.groups.get(word).filter(|_| !names.contains(&word)) {

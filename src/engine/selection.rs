@@ -124,6 +124,13 @@ impl Names {
         Ranking::by(word, self.metrics.iter().map(String::as_str))
     }
 
+    /// What a word stands for; mostly itself.
+    fn meant<'w>(&'w self, word: &'w str) -> &'w str {
+        let meant = self.words.meant(word);
+        let is_known = self.column(meant).is_some() || self.config(meant).is_some() || self.has_metric(meant);
+        self.words.called(meant).filter(|_| !is_known).unwrap_or(meant)
+    }
+
     fn unknown(&self, word: &str) -> UserError {
         let names: Vec<&str> = self
             .columns
@@ -315,7 +322,7 @@ impl Reader<'_> {
         let function = call.name.to_string().to_lowercase();
         let column = STATISTICS.into_iter().find(|name| *name == function);
         let (Some(column), Some(word)) = (column, only_argument(call)) else { return Ok(None) };
-        let word = self.names.words.meant(&word).to_owned();
+        let word = self.names.meant(&word).to_owned();
         match self.names.has_metric(&word) {
             true => Ok(Some(self.pick(Pick::Metric { word, column: Some(column) }))),
             false => {
@@ -328,7 +335,7 @@ impl Reader<'_> {
 
     fn value(&mut self, name: &str, is_text: bool) -> Result<Expr, UserError> {
         let names = self.names;
-        let name = names.words.meant(name);
+        let name = names.meant(name);
         let bare = name.strip_prefix(CONFIG).filter(|bare| names.config(bare).is_some());
         if bare.is_none()
             && let Some(column) = names.column(name)

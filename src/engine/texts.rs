@@ -2,19 +2,22 @@
 
 use super::scalar::TextFunction;
 use crate::records::config_role::ConfigRole;
-use crate::records::names::normal_form;
+use crate::records::names::{ValidationSets, normal_form};
 use datafusion::logical_expr::ScalarUDF;
 
 /// Significant digits of a number within a text.
 const DIGITS: usize = 4;
 
 /// `normal_key(key)`: the form that names of one metric share, however they are written.
+/// `role_key(key)`: the same, with `val` for the validation sets of the project.
 /// `config_role(key)`: `seed` or `label` of a hyperparameter that does not say how a run trains, else null.
 /// `short(x)`: a number as text of four significant digits; any other text as it is.
-pub fn functions() -> Vec<ScalarUDF> {
+pub fn functions(sets: &ValidationSets) -> Vec<ScalarUDF> {
+    let sets = sets.clone();
     let role = |key: &str| ConfigRole::of(key).map(|role| role.as_str().to_string());
     vec![
         TextFunction::new("normal_key", 1, |texts| Some(normal_form(texts[0]?))).into(),
+        TextFunction::new("role_key", 1, move |texts| Some(sets.normal_form(texts[0]?))).into(),
         TextFunction::new("config_role", 1, move |texts| role(texts[0]?)).into(),
         TextFunction::new("short", 1, |texts| Some(short(texts[0]?))).into(),
     ]

@@ -7,6 +7,7 @@ pub mod goal;
 pub mod names;
 pub mod roles;
 pub mod schema;
+pub mod step_pattern;
 
 use std::fmt;
 

@@ -6,14 +6,17 @@ use super::goal::words;
 /// Words of a name and the one that stands for them.
 const SAME: &[(&[&str], &str)] = &[
     (&["training"], "train"),
-    (&["valid", "validation", "eval", "evaluation", "dev"], "val"),
+    (&["valid", "validation", "eval", "evaluation", "dev"], VAL),
     (&["testing"], "test"),
     (&["accuracy"], "acc"),
     (&["perplexity"], "ppl"),
 ];
 
+/// The word for validation.
+const VAL: &str = "val";
+
 /// Words that tell parts of the data apart.
-const SPLITS: &[&str] = &["train", "val", "test"];
+const SPLITS: &[&str] = &["train", VAL, "test"];
 
 /// The words of a metric's name, each by the one that stands for it: `lr`, `train`, `val`, `test`, `acc`, ...
 pub fn normal_words(key: &str) -> impl Iterator<Item = String> {
@@ -23,12 +26,61 @@ pub fn normal_words(key: &str) -> impl Iterator<Item = String> {
 /// The normal form of a metric's name: the words that tell parts of the data apart, then the others, each
 /// in the order of the alphabet, `train/loss`. Names of one form are written differently and mean the same.
 pub fn normal_form(key: &str) -> String {
-    let (mut splits, mut others): (Vec<_>, Vec<_>) =
-        normal_words(key).partition(|word| SPLITS.contains(&word.as_str()));
+    form_of(normal_words(key))
+}
+
+fn form_of(words: impl Iterator<Item = String>) -> String {
+    let (mut splits, mut others): (Vec<_>, Vec<_>) = words.partition(|word| SPLITS.contains(&word.as_str()));
     splits.sort_unstable();
     others.sort_unstable();
     let parts = [splits.join("_"), others.join("_")];
     parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/")
+}
+
+/// Validation sets of a project's own, by the words that metrics over them bear in their names.
+///
+/// Names of two sets do not mean the same, so [`normal_form`] keeps them apart; here both are validation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ValidationSets(Vec<Vec<String>>);
+
+impl ValidationSets {
+    /// The sets of these names, each of one word or several: `holdout`, `dev_b`.
+    pub fn new(names: &[String]) -> Self {
+        Self(names.iter().map(|name| words(name)).filter(|words| !words.is_empty()).collect())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// As [`normal_words`], with `val` once for all names of sets.
+    pub fn normal_words(&self, key: &str) -> Vec<String> {
+        let (words, mut rest) = (words(key), Vec::new());
+        let mut at = 0;
+        while let Some(word) = words.get(at) {
+            let of_set = |set: &&Vec<String>| words.get(at..).is_some_and(|words| words.starts_with(set));
+            match self.0.iter().filter(of_set).map(Vec::len).max() {
+                Some(length) => at += length,
+                None => {
+                    rest.push(word.clone());
+                    at += 1;
+                }
+            }
+        }
+        let is_of_set = rest.len() < words.len();
+        let mut normal: Vec<String> = joined(rest).into_iter().map(known).collect();
+        if is_of_set && !normal.iter().any(|word| word == VAL) {
+            normal.push(VAL.to_owned());
+        }
+        normal
+    }
+
+    /// As [`normal_form`], with `val` for the name of a set: by this, names are told apart by what they are
+    /// good for, not which mean the same.
+    pub fn normal_form(&self, key: &str) -> String {
+        form_of(self.normal_words(key).into_iter())
+    }
 }
 
 /// What a name means among those there are.
@@ -75,7 +127,29 @@ fn known(word: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meant, meant, normal_form};
+    use super::{Meant, ValidationSets, meant, normal_form};
+
+    #[test]
+    fn names_of_validation_sets_are_validation() {
+        let sets = ValidationSets::new(&["holdout".to_owned(), "Test_B".to_owned(), "/".to_owned()]);
+        for (form, key) in [
+            ("val/loss", "holdout/loss"),
+            ("val/loss", "loss_holdout"),
+            ("val/loss", "val/holdout_loss"),
+            ("val/ppl", "testB.ppl"),
+            ("test/loss", "test/loss"),
+            ("test/loss_rerun", "test_rerun_loss"),
+            ("train/loss", "train/loss"),
+            ("lr", "learning_rate"),
+            ("val", "holdout"),
+        ] {
+            assert_eq!(sets.normal_form(key), form, "{key}");
+        }
+        assert_eq!(normal_form("holdout/loss"), "holdout_loss");
+        for key in ["train/train_loss", "val_loss", ""] {
+            assert_eq!(ValidationSets::default().normal_form(key), normal_form(key));
+        }
+    }
 
     #[test]
     fn a_name_that_is_not_there_means_the_only_one_of_its_form() {

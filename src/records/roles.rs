@@ -2,7 +2,8 @@
 
 use super::Goal;
 use super::goal::goal_of;
-use super::names::{normal_form, normal_words};
+use super::names::ValidationSets;
+use super::step_pattern::StepPattern;
 use runq_udfs::kernels::diagnosis::{Limits, Role};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -18,6 +19,10 @@ pub const BYTES_PER_GIB: f64 = (1_u64 << 30) as f64;
 pub struct Rules {
     /// Metrics whose role was set, or that are to have none.
     pub roles: BTreeMap<String, Option<Role>>,
+    /// Validation sets of the project's own.
+    pub validation_sets: ValidationSets,
+    /// Names that hold a step: one point is no curve.
+    pub per_step: Vec<StepPattern>,
     /// Thresholds.
     pub limits: Limits,
 }
@@ -25,15 +30,22 @@ pub struct Rules {
 impl Rules {
     /// The role of a metric; none where it has none.
     pub fn role(&self, key: &str) -> Option<Role> {
-        self.roles.get(key).map_or_else(|| role_of(key), |role| *role)
+        let is_step = || self.per_step.iter().any(|pattern| pattern.step(key).is_some());
+        match self.roles.get(key) {
+            Some(role) => *role,
+            None if is_step() => None,
+            None => role_of(key, &self.validation_sets),
+        }
     }
 
     /// The curves a run with these metrics is judged by, the plainest of each role first, of many the
     /// first eight.
     pub fn curves<'a>(&self, metrics: impl Iterator<Item = (&'a str, Role)>) -> Vec<(Role, String)> {
         let mut curves: Vec<(Role, String)> = metrics.map(|(key, role)| (role, key.to_owned())).collect();
-        curves
-            .sort_by_cached_key(|(role, key)| (*role, !self.roles.contains_key(key), rank(key), key.clone()));
+        curves.sort_by_cached_key(|(role, key)| {
+            let rank = rank(key, &self.validation_sets);
+            (*role, !self.roles.contains_key(key), rank, key.clone())
+        });
         let (mut before, mut of_role) = (None, 0);
         curves.retain(|(role, _)| {
             of_role = if before.replace(*role) == Some(*role) { of_role + 1 } else { 1 };
@@ -133,8 +145,8 @@ const REWARDS: &[&str] = &["reward", "rewards", "rew", "return", "returns"];
 const SECONDS: &[&str] = &["s", "sec", "second", "seconds", "secs"];
 
 /// The role of a metric by its name; none where it has none.
-pub fn role_of(key: &str) -> Option<Role> {
-    let words: Vec<String> = normal_words(key).collect();
+fn role_of(key: &str, sets: &ValidationSets) -> Option<Role> {
+    let words = sets.normal_words(key);
     let has = |word: &str| words.iter().any(|other| other == word);
     let any = |list: &[&str]| list.iter().any(|word| has(word));
     let is_machine = key.starts_with("system/");
@@ -216,10 +228,10 @@ fn loss_role(key: &str, words: &[String], is_validation: bool) -> Option<Role> {
 }
 
 /// How surely a metric is the one of its role: the plainest name first.
-pub fn rank(key: &str) -> (usize, usize) {
+fn rank(key: &str, sets: &ValidationSets) -> (usize, usize) {
     let plain =
         ["train/loss", "loss", "train/loss_total", "loss_total", "val/loss", "val/loss_total", "val/acc"];
-    let form = normal_form(key);
+    let form = sets.normal_form(key);
     let place = plain.iter().position(|name| *name == form).unwrap_or(plain.len());
     (place, key.len())
 }
@@ -300,8 +312,23 @@ mod tests {
             ),
         ] {
             for key in keys {
-                assert_eq!(role_of(key), role, "{key}");
+                assert_eq!(role_of(key, &ValidationSets::default()), role, "{key}");
             }
+        }
+    }
+
+    #[test]
+    fn validation_sets_of_a_project_have_roles() {
+        let sets = ValidationSets::new(&["holdout".to_owned()]);
+        let rules = Rules { validation_sets: sets, ..Rules::default() };
+        assert_ne!(rules.hash(), Rules::default().hash());
+        for (key, usual, role) in [
+            ("holdout/loss", Some(Role::Loss), Some(Role::ValLoss)),
+            ("holdout_acc", None, Some(Role::ValScore)),
+            ("grad_norm_holdout", Some(Role::GradNorm), None),
+            ("train/loss", Some(Role::Loss), Some(Role::Loss)),
+        ] {
+            assert_eq!((Rules::default().role(key), rules.role(key)), (usual, role), "{key}");
         }
     }
 
@@ -323,7 +350,7 @@ mod tests {
     #[test]
     fn the_plainest_name_comes_first() {
         let mut keys = ["loss_ce", "train/loss", "train/box_loss"];
-        keys.sort_by_key(|key| rank(key));
+        keys.sort_by_key(|key| rank(key, &ValidationSets::default()));
         assert_eq!(keys, ["train/loss", "loss_ce", "train/box_loss"]);
     }
 }

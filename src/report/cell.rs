@@ -134,14 +134,6 @@ impl Cells {
     }
 }
 
-/// Whether a column of this type is aligned to the right.
-pub fn is_number(kind: &DataType) -> bool {
-    match kind {
-        DataType::Dictionary(_, value) => is_number(value),
-        other => other.is_numeric(),
-    }
-}
-
 fn normalised(array: &ArrayRef) -> Result<ArrayRef> {
     use DataType as T;
     let target = match array.data_type() {
@@ -246,13 +238,19 @@ enum Width {
     Double,
 }
 
+/// The word for NaN and infinities.
+pub(super) fn not_finite(value: f64) -> Option<&'static str> {
+    match () {
+        () if value.is_finite() => None,
+        () if value.is_nan() => Some("NaN"),
+        () if value > 0.0 => Some("Infinity"),
+        () => Some("-Infinity"),
+    }
+}
+
 fn write_float(value: f64, width: Width, form: Form, out: &mut String) {
-    if !value.is_finite() {
-        return out.push_str(match () {
-            () if value.is_nan() => "NaN",
-            () if value > 0.0 => "Infinity",
-            () => "-Infinity",
-        });
+    if let Some(word) = not_finite(value) {
+        return out.push_str(word);
     }
     match (form, width) {
         (Form::Short, _) => write_rounded(value, 6, out),
@@ -276,7 +274,7 @@ fn write_rounded(value: f64, digits: usize, out: &mut String) {
 
 /// Appends a number in scientific notation plainly where its exponent lies in `plain`, else with a
 /// signed exponent of at least two digits. Zeros at the end of the fraction are left out.
-fn write_scientific(text: &str, plain: std::ops::Range<i32>, out: &mut String) {
+pub(super) fn write_scientific(text: &str, plain: std::ops::Range<i32>, out: &mut String) {
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     let (sign, mantissa) = match mantissa.strip_prefix('-') {

@@ -1,7 +1,8 @@
 //! A Markdown table, unpadded.
 
 use super::Render;
-use super::cell::{Cells, Form, for_people, is_number};
+use super::cell::{Cells, Form, for_people};
+use super::people::is_number;
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -18,7 +19,7 @@ impl<'a> Markdown<'a> {
     /// Writes the header.
     pub fn new(schema: &SchemaRef, out: Out<'a>) -> Result<Self> {
         let names = schema.fields().iter().map(|field| escaped(field.name()));
-        let rules = schema.fields().iter().map(|field| match is_number(field.data_type()) {
+        let rules = schema.fields().iter().map(|field| match is_number(field) {
             true => "---:".to_owned(),
             false => "---".to_owned(),
         });

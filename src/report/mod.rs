@@ -11,6 +11,8 @@ mod delimited;
 mod json;
 mod markdown;
 pub mod nan;
+pub mod number;
+pub mod people;
 pub mod plot;
 pub mod record;
 mod table;

@@ -5,6 +5,7 @@ mod png;
 mod screen;
 
 use super::cell::{one_line, short_float};
+use super::number::NumberFormat;
 use crate::error::UserError;
 use anyhow::{Result, anyhow};
 use axis::{Ticked, even_ticks, log_ticks};
@@ -14,6 +15,7 @@ use plotters::drawing::{DrawingArea, IntoDrawingArea};
 use plotters::element::{Cross, PathElement, Pixel};
 use plotters::prelude::{BitMapBackend, Cartesian2d, DrawingBackend, LineSeries, SVGBackend};
 use plotters::style::{Color, FontStyle, IntoFont, RGBColor, ShapeStyle, WHITE, register_font};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -60,6 +62,8 @@ pub struct Plot {
     pub curves: Vec<Curve>,
     /// Whether a step up is a tenfold value. What is not positive has no place then.
     pub is_log: bool,
+    /// How values are written, where that is set.
+    pub format: Option<NumberFormat>,
 }
 
 /// Colours of the curves, by turns; readable by people who see few colours (Okabe and Ito 2008).
@@ -162,7 +166,8 @@ impl Plot {
         let rows = self.curves.iter().flat_map(|curve| {
             let name = escaped(&curve.label);
             let row = move |(step, value): &(i64, f64)| {
-                format!("<tr><td>{name}<td>{step}<td>{}\n", short_float(*value))
+                let value = self.format.map_or_else(|| short_float(*value), |format| format.text(*value));
+                format!("<tr><td>{name}<td>{step}<td>{value}\n")
             };
             curve.points.iter().map(row)
         });
@@ -185,7 +190,11 @@ impl Plot {
         let (width, height) = area.dim_in_pixel();
         let labels = y_labels(&y, self.is_log, look, height);
         let ticks = if self.is_log { log_ticks(&y, labels.len()) } else { even_ticks(&y, labels.len()) };
-        let labels = if self.is_log { ticks.iter().map(|tick| label(*tick, true)).collect() } else { labels };
+        let format = self.format.filter(|format| tells_apart(*format, &ticks, self.is_log));
+        let labels = match self.is_log || format.is_some() {
+            true => ticks.iter().map(|tick| label(*tick, self.is_log, format)).collect(),
+            false => labels,
+        };
         let side = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0) as u32 + 1;
         let mut builder = ChartBuilder::on(area);
         builder
@@ -198,7 +207,7 @@ impl Plot {
         }
         let rows = Ticked::new(&y, ticks);
         let mut chart = builder.build_cartesian_2d(x, rows).map_err(drawn)?;
-        self.mesh(&mut chart, look, width / (look.letter * 10))?;
+        self.mesh(&mut chart, look, width / (look.letter * 10), format)?;
         for (index, line) in lines.iter().enumerate() {
             self.draw_line(&mut chart, index, line, y.start, look)?;
         }
@@ -215,9 +224,15 @@ impl Plot {
         area.present().map_err(|error| anyhow!("{error}"))
     }
 
-    fn mesh<B: DrawingBackend>(&self, chart: &mut Chart<'_, B>, look: Look, columns: u32) -> Result<()> {
+    fn mesh<B: DrawingBackend>(
+        &self,
+        chart: &mut Chart<'_, B>,
+        look: Look,
+        columns: u32,
+        format: Option<NumberFormat>,
+    ) -> Result<()> {
         let font = || ("sans-serif", look.font_size).into_font().color(&AXIS);
-        let y_label = |value: &f64| label(*value, self.is_log);
+        let y_label = |value: &f64| label(*value, self.is_log, format);
         let x_label = |value: &f64| short_float(*value);
         let mut mesh = chart.configure_mesh();
         mesh.axis_style(AXIS)
@@ -339,11 +354,20 @@ fn range(numbers: impl Iterator<Item = f64>) -> Option<Range<f64>> {
 fn y_labels(y: &Range<f64>, is_log: bool, look: Look, height: u32) -> Vec<String> {
     let room = (height.saturating_sub(look.foot) / (look.line * 3)).clamp(2, 10) as usize;
     let at = |part: usize| y.start + (y.end - y.start) * part as f64 / room as f64;
-    (0..=room).map(|part| label(at(part), is_log)).collect()
+    (0..=room).map(|part| label(at(part), is_log, None)).collect()
 }
 
-fn label(value: f64, is_log: bool) -> String {
+/// Whether a format gives ticks labels that differ.
+fn tells_apart(format: NumberFormat, ticks: &[f64], is_log: bool) -> bool {
+    let labels: BTreeSet<String> = ticks.iter().map(|tick| label(*tick, is_log, Some(format))).collect();
+    labels.len() == ticks.len()
+}
+
+fn label(value: f64, is_log: bool, format: Option<NumberFormat>) -> String {
     let value = if is_log { 10_f64.powf(value) } else { value };
+    if let Some(format) = format {
+        return format.text(value);
+    }
     // Three digits tell ticks apart, and six of them are no wider than what they are cut from.
     let rounded: f64 = format!("{value:.2e}").parse().unwrap_or(value);
     short_float(rounded)

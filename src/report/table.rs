@@ -1,6 +1,7 @@
 //! A table for people: numbers to the right and never cut, text wrapped where it must.
 
-use super::cell::{Cells, Form, for_people, is_number};
+use super::cell::{Cells, Form, for_people};
+use super::people::is_number;
 use super::{Render, Style, record};
 use anyhow::Result;
 use arrow::datatypes::SchemaRef;
@@ -109,7 +110,7 @@ fn shown_columns(schema: &SchemaRef, rows: &[Vec<String>], width: Option<u16>) -
     let mut used = 1_usize;
     let mut fits = |index: &usize| {
         let content = widths.get(*index).copied().unwrap_or(0);
-        let is_number = is_number(schema.field(*index).data_type());
+        let is_number = is_number(schema.field(*index));
         let least = if is_number { content } else { content.min(NARROWEST_TEXT) };
         // Two spaces of padding and a border.
         used += usize::from(least) + 3;
@@ -148,7 +149,7 @@ fn arrange(table: &mut comfy_table::Table, schema: &SchemaRef, shown: &[usize], 
     }
     let widths = table.column_max_content_widths();
     for ((column, index), content) in table.column_iter_mut().zip(shown).zip(widths) {
-        if is_number(schema.field(*index).data_type()) {
+        if is_number(schema.field(*index)) {
             column.set_cell_alignment(CellAlignment::Right);
             column.set_constraint(ColumnConstraint::ContentWidth);
         } else if content > NARROWEST_TEXT {

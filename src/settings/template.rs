@@ -17,6 +17,13 @@ const HEAD: &str = r##"# Settings of runq for the logs in this folder and below.
 # The metric that runs and history show where none is asked for; @best is the best run by it.
 #primary_metric = "val/loss"
 
+# Words in the names of metrics that tell of validation, besides val, eval, dev and test: those come first where
+# no metric is asked for, and are what the diagnosis knows as validation (holdout/loss, loss_dev_b).
+#validation_sets = ["holdout"]
+
+# Names of metrics that hold a step. All names of a pattern are one metric, here loss_step, with {i} as its step.
+#per_step = ["loss_step_{i}"]
+
 # More folders with queries (*.sql) that are commands, besides .runq/queries.
 #queries = ["queries"]
 
@@ -33,9 +40,14 @@ const HEAD: &str = r##"# Settings of runq for the logs in this folder and below.
 #[groups]
 #losses = ["train/loss", "val/loss"]
 
-# What metrics are called in pictures (runq plot).
+# What metrics are called in tables and pictures. Programs and agents get the names that were logged.
 #[names]
 #"val/loss" = "validation loss"
+
+# How their numbers are written there: .4f, .3e, .4g (significant digits) or .1%. Programs get every digit.
+#[formats]
+#lr = ".2e"
+#"val/acc" = ".1%"
 
 # Lines of a console that no known dialect reads. Groups step, epoch, time, split and run have their meaning,
 # each other named group is a metric; the sample must match.

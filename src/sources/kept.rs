@@ -18,6 +18,8 @@ const HEAD_BYTES: u64 = 1 << 20;
 pub struct Kept {
     /// The changes of the work tree that were not committed.
     pub patch: Option<PathBuf>,
+    /// All changes since a commit that the remote had, where the one that was checked out was not there.
+    pub upstream: Option<Upstream>,
     /// The list of packages, where it is a file of its own.
     pub requirements: Option<PathBuf>,
     /// Package and version.
@@ -26,6 +28,37 @@ pub struct Kept {
     pub python: Option<String>,
     /// Folder the run was started in, on its host.
     pub working_dir: Option<String>,
+}
+
+/// The code as the changes since a commit of the remote: those of local commits, and those of no commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstream {
+    /// That commit.
+    pub commit: String,
+    /// The changes.
+    pub patch: PathBuf,
+}
+
+impl Upstream {
+    /// What stands before and behind the commit in the name of W&B's file.
+    const NAME: (&str, &str) = ("upstream_diff_", ".patch");
+
+    /// The one in a folder; of several the first by its name.
+    fn within(folder: &Path) -> Option<Self> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let one = |path: PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            let commit = name.strip_prefix(Self::NAME.0)?.strip_suffix(Self::NAME.1)?;
+            let is_hash = commit.len() >= 7 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let commit = is_hash.then(|| commit.to_owned())?;
+            is_filled(&path).then_some(Self { commit, patch: path })
+        };
+        entries.filter_map(|entry| one(entry.path())).min_by(|a, b| a.patch.cmp(&b.patch))
+    }
+}
+
+fn is_filled(path: &Path) -> bool {
+    path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0)
 }
 
 /// What `source` kept of the run at `log`, a file or a folder. What is not there or cannot be read is
@@ -77,13 +110,11 @@ fn in_files(log: &Path, metadata: &str) -> Kept {
     let files = Some(folder.join("files")).filter(|files| files.is_dir()).unwrap_or(folder.to_path_buf());
     let metadata = text(&files.join(metadata));
     let metadata = parse_whole(metadata.as_bytes()).unwrap_or(Json::Null);
-    let filled = |name: &str| {
-        let path = files.join(name);
-        path.metadata().is_ok_and(|file| file.is_file() && file.len() > 0).then_some(path)
-    };
+    let filled = |name: &str| Some(files.join(name)).filter(|path| is_filled(path));
     let requirements = filled("requirements.txt");
     Kept {
         patch: filled("diff.patch"),
+        upstream: Upstream::within(&files),
         packages: requirements.as_deref().map(|file| packages(&text(file))).unwrap_or_default(),
         requirements,
         python: text_at(&metadata, &["python"]),

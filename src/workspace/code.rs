@@ -6,7 +6,7 @@ use super::git::{self, Looked, Repository};
 use crate::engine::canned::quoted;
 use crate::engine::compute;
 use crate::engine::secrets::MASK;
-use crate::sources::kept::{self, Kept};
+use crate::sources::kept::{self, Kept, Upstream};
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::DataType;
@@ -65,6 +65,23 @@ pub struct Restore {
     pub commands: Vec<String>,
     /// What they do not say.
     pub notes: Vec<String>,
+}
+
+/// A commit to check out, and the changes to put on top.
+#[derive(Debug, Clone, Copy)]
+struct Start<'c> {
+    commit: &'c str,
+    patch: Option<&'c Path>,
+}
+
+impl Start<'_> {
+    fn apply(&self, folder: &Path, restore: &mut Restore) {
+        if let Some(patch) = self.patch {
+            let words: [&OsStr; 5] =
+                ["git".as_ref(), "-C".as_ref(), folder.as_ref(), "apply".as_ref(), patch.as_ref()];
+            restore.commands.push(git::shell(&words));
+        }
+    }
 }
 
 impl Workspace {
@@ -168,7 +185,10 @@ impl Code {
             (Some(commit), _) if !git::is_hash(commit) => {
                 restore.notes.push("what the log names as the commit is no hash".to_owned());
             }
-            (Some(commit), Place::Held(repository)) => self.add_worktree(repository, commit, &mut restore),
+            (Some(commit), Place::Held(repository)) => {
+                let patch = self.kept.patch.as_deref();
+                self.add_worktree(repository, Start { commit, patch }, &mut restore);
+            }
             (Some(commit), Place::Lacking(repository)) => self.fetch(repository, commit, &mut restore),
             (Some(commit), place) => self.clone_it(place, commit, &mut restore),
         }
@@ -188,30 +208,45 @@ impl Code {
         }
     }
 
-    fn add_worktree(&self, repository: &Repository, commit: &str, restore: &mut Restore) {
-        let folder = self.beside(&repository.top);
-        let words: [&OsStr; 5] =
-            ["worktree".as_ref(), "add".as_ref(), "--detach".as_ref(), folder.as_ref(), commit.as_ref()];
-        restore.commands.push(repository.command(&words));
-        self.apply(&folder, restore);
+    /// From where a repository without the commit gets to the code: one that the remote had, where the tracker
+    /// kept the changes since; the commit itself may never have been there.
+    fn start<'c>(&'c self, commit: &'c str, restore: &mut Restore) -> Start<'c> {
+        match &self.kept.upstream {
+            Some(Upstream { commit, patch }) => {
+                restore.notes.push(format!(
+                    "when the run began, the remote did not have its commit: the patch holds all changes since {commit}"
+                ));
+                Start { commit, patch: Some(patch) }
+            }
+            None => Start { commit, patch: self.kept.patch.as_deref() },
+        }
     }
 
-    fn apply(&self, folder: &Path, restore: &mut Restore) {
-        if let Some(patch) = &self.kept.patch {
-            let words: [&OsStr; 5] =
-                ["git".as_ref(), "-C".as_ref(), folder.as_ref(), "apply".as_ref(), patch.as_ref()];
-            restore.commands.push(git::shell(&words));
-        }
+    fn add_worktree(&self, repository: &Repository, start: Start<'_>, restore: &mut Restore) {
+        let folder = self.beside(&repository.top);
+        let words: [&OsStr; 5] = [
+            "worktree".as_ref(),
+            "add".as_ref(),
+            "--detach".as_ref(),
+            folder.as_ref(),
+            start.commit.as_ref(),
+        ];
+        restore.commands.push(repository.command(&words));
+        start.apply(&folder, restore);
     }
 
     fn fetch(&self, repository: &Repository, commit: &str, restore: &mut Restore) {
         let top = repository.top.display();
         restore.notes.push(format!("the repository {top} does not hold the commit"));
+        let start = self.start(commit, restore);
+        if start.commit != commit && repository.has(start.commit) {
+            return self.add_worktree(repository, start, restore);
+        }
         let remote = self.usable_remote().or_else(|| repository.remotes().into_iter().next());
         let Some(remote) = remote else { return restore.notes.extend(self.where_it_was()) };
-        let words: [&OsStr; 3] = ["fetch".as_ref(), remote.as_ref(), commit.as_ref()];
+        let words: [&OsStr; 3] = ["fetch".as_ref(), remote.as_ref(), start.commit.as_ref()];
         restore.commands.push(repository.command(&words));
-        self.add_worktree(repository, commit, restore);
+        self.add_worktree(repository, start, restore);
     }
 
     fn clone_it(&self, place: &Place, commit: &str, restore: &mut Restore) {
@@ -221,7 +256,7 @@ impl Code {
             _ => "no repository is around the logs or the working folder".to_owned(),
         });
         let Some(remote) = self.usable_remote() else { return restore.notes.extend(self.where_it_was()) };
-        let folder = self.beside(Path::new(""));
+        let (folder, start) = (self.beside(Path::new("")), self.start(commit, restore));
         let clone: [&OsStr; 4] = ["git".as_ref(), "clone".as_ref(), remote.as_ref(), folder.as_ref()];
         let check_out: [&OsStr; 6] = [
             "git".as_ref(),
@@ -229,10 +264,10 @@ impl Code {
             folder.as_ref(),
             "checkout".as_ref(),
             "--detach".as_ref(),
-            commit.as_ref(),
+            start.commit.as_ref(),
         ];
         restore.commands.extend([git::shell(&clone), git::shell(&check_out)]);
-        self.apply(&folder, restore);
+        start.apply(&folder, restore);
     }
 
     /// The remote, unless a part of it is masked, or git would take it for an option.
@@ -251,7 +286,7 @@ impl Code {
             _ if self.is_snapshot() => {
                 "the commit is a snapshot that exprag made: changes that were not committed are in it, and its first parent is the commit they were made on"
             }
-            (Some(true), None) => {
+            (Some(true), None) if self.held().is_some() || self.kept.upstream.is_none() => {
                 "there were changes that were not committed, and the tracker kept none of them"
             }
             _ => return,

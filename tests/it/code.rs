@@ -166,6 +166,50 @@ fn a_patch_that_wandb_kept_is_applied_on_top() {
 }
 
 #[test]
+fn a_commit_that_was_never_pushed_is_rebuilt_from_the_one_the_remote_had() {
+    let project = Project::empty().with_limits(Limits::default());
+    let (remote, theirs) = (project.root().join("remote"), project.root().join("theirs"));
+    project.write("theirs/train.py", "lr = 1\n");
+    git(&theirs, &["init", "-q"]);
+    git(&theirs, &["add", "-A"]);
+    git(&theirs, &["commit", "-q", "-m", "c"]);
+    let upstream = git(&theirs, &["rev-parse", "HEAD"]);
+    git(project.root(), &["clone", "-q", "--bare", "theirs", "remote"]);
+    git(project.root(), &["clone", "-q", "remote", "mine"]);
+    project.write("theirs/train.py", "lr = 5\n");
+    git(&theirs, &["commit", "-q", "-a", "-m", "local"]);
+    let local = git(&theirs, &["rev-parse", "HEAD"]);
+    project.write("theirs/model.py", "depth = 3\n");
+    git(&theirs, &["add", "-A"]);
+    for (folder, id) in [("mine", "aaa111"), ("outside", "bbb222")] {
+        let files = format!("wandb/run-20260102_030405-{id}/files");
+        let write = |name: &str, text: String| project.write(&format!("{folder}/{files}/{name}"), text);
+        write(&format!("upstream_diff_{upstream}.patch"), git(&theirs, &["diff", &upstream]) + "\n");
+        write("diff.patch", git(&theirs, &["diff", "HEAD"]) + "\n");
+        write("wandb-summary.json", r#"{"loss": 1.5}"#.to_owned());
+        let git = serde_json::json!({"commit": local, "remote": remote});
+        write("wandb-metadata.json", serde_json::json!({"git": git}).to_string());
+    }
+    // The repository around holds what the remote had; where none is around, it is cloned.
+    for (folder, id, first) in [("mine", "aaa111", "git worktree add"), ("outside", "bbb222", "git clone")] {
+        let folder = project.root().join(folder);
+        let text = printed(&folder, &["-C", ".", "code", id, "--agent"]);
+        assert!(commands(&text)[0].starts_with(first), "{text}");
+        assert!(text.contains(&format!("upstream_commit,{upstream}\n")), "{text}");
+        assert!(text.contains(&format!("the patch holds all changes since {upstream}")), "{text}");
+        commands(&text).iter().for_each(|command| shell(&folder, command));
+        let restored = folder.parent().unwrap().join(format!("run-{id}"));
+        assert_eq!(std::fs::read_to_string(restored.join("train.py")).unwrap(), "lr = 5\n");
+        assert_eq!(std::fs::read_to_string(restored.join("model.py")).unwrap(), "depth = 3\n");
+        std::fs::remove_dir_all(restored).unwrap();
+    }
+    // With the commit at hand it is checked out, and just what was not committed is put on top.
+    std::fs::rename(project.root().join("outside/wandb"), theirs.join("wandb")).unwrap();
+    let text = printed(&theirs, &["-C", ".", "code", "bbb222", "--agent"]);
+    assert!(commands(&text)[0].ends_with(&local) && commands(&text)[1].ends_with("diff.patch"), "{text}");
+}
+
+#[test]
 fn differences_of_code_are_shown() {
     let (project, [one, two, _]) = repository();
     let folder = project.root().join("repo");

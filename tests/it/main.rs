@@ -29,6 +29,7 @@ mod project;
 mod readme;
 mod repl;
 mod scripts;
+mod settings;
 mod several;
 mod siblings;
 mod tidy;

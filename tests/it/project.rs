@@ -5,19 +5,19 @@ use runq::engine::canned::built_in;
 use runq::store::Limits;
 use std::path::Path;
 
-struct Ran {
-    stdout: String,
-    stderr: String,
-    code: i32,
+pub struct Ran {
+    pub stdout: String,
+    pub stderr: String,
+    pub code: i32,
 }
 
-fn run(folder: &Path, args: &[&str]) -> Ran {
+pub fn run(folder: &Path, args: &[&str]) -> Ran {
     let output = runq().current_dir(folder).args(args).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap_or(-1) }
 }
 
-fn printed(folder: &Path, args: &[&str]) -> String {
+pub fn printed(folder: &Path, args: &[&str]) -> String {
     let ran = run(folder, args);
     assert_eq!(ran.code, 0, "{args:?}: {}", ran.stderr);
     ran.stdout

@@ -30,7 +30,7 @@ fn layer(path: &Path) -> String {
 const MAY_USE: &[(&str, &[&str])] = &[
     ("build", &[]),
     ("error", &[]),
-    ("settings", &["records", "sources"]),
+    ("settings", &["records", "report", "sources"]),
     ("records", &[]),
     ("sources", &["records"]),
     ("store", &["records"]),

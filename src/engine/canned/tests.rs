@@ -173,7 +173,9 @@ fn a_folder_gives_its_queries_by_name() {
 async fn built_in_statements_run_over_empty_tables() {
     let context = datafusion::prelude::SessionContext::new();
     runq_udfs::register_all(&context);
-    crate::engine::texts::functions().into_iter().for_each(|function| context.register_udf(function));
+    crate::engine::texts::functions(&Default::default())
+        .into_iter()
+        .for_each(|function| context.register_udf(function));
     for table in [
         "create table runs (run_id text, name text, project text, entity text, source text, state text, \
          state_detail text, exit_code int, created_at timestamp, updated_at timestamp, duration_s double, \

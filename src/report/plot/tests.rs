@@ -4,7 +4,7 @@ use super::*;
 fn plot(values: &[f64]) -> Plot {
     let points = values.iter().enumerate().map(|(step, value)| (step as i64 * 10, *value)).collect();
     let curves = vec![Curve { label: "loss <x>".into(), points }];
-    Plot { title: "run & loss".into(), axis: "step".into(), curves, is_log: false }
+    Plot { title: "run & loss".into(), axis: "step".into(), curves, is_log: false, format: None }
 }
 
 fn falling() -> Plot {
@@ -65,7 +65,7 @@ fn nan_breaks_the_line_and_what_is_not_positive_has_no_logarithm() {
 fn logarithmic_axes_have_round_labels() {
     let labels = |low: f64, high: f64, most: usize| {
         let ticks = log_ticks(&(low.log10()..high.log10()), most);
-        ticks.into_iter().map(|tick| label(tick, true)).collect::<Vec<_>>().join(" ")
+        ticks.into_iter().map(|tick| label(tick, true, None)).collect::<Vec<_>>().join(" ")
     };
     assert_eq!(labels(0.9, 60.0, 10), "1 2 5 10 20 50");
     assert_eq!(labels(1e-4, 12.0, 8), "0.0001 0.001 0.01 0.1 1 10");

@@ -149,6 +149,8 @@ fn facts(code: &Code) -> Vec<(String, String)> {
         ("dirty", code.dirty.map(|dirty| dirty.to_string())),
         ("remote", code.remote.clone()),
         ("patch", path(&kept.patch)),
+        ("upstream_commit", kept.upstream.as_ref().map(|upstream| upstream.commit.clone())),
+        ("upstream_patch", kept.upstream.as_ref().map(|upstream| upstream.patch.display().to_string())),
         ("command", code.command.clone()),
         ("working_dir", kept.working_dir.clone()),
         ("host", code.host.clone()),

@@ -2,6 +2,7 @@
 
 use super::args::Values;
 use super::output::{self, Plan, Sink};
+use super::ranking::count;
 use super::{canned, session::Session};
 use crate::engine::canned::{ParamValue, literal, quoted};
 use crate::error::UserError;
@@ -58,6 +59,7 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
     let query = if is_raw { "points" } else { "history" };
     let mut values = session.workspace.named_values(query, &values).await?;
     if is_raw {
+        check_logged(session, &values).await?;
         return canned::run(session, query, &values).await;
     }
     let asked = values.contains_key(LIMIT);
@@ -80,6 +82,24 @@ pub async fn run(session: &Session, mut values: Values, matches: &ArgMatches) ->
     let written = output::emit(session, answer).await?;
     if is_sampled && Some(written.row_count) == default_limit(session) {
         session.terminal.note("steps were sampled for the screen; -n N shows more, a pipe or -o FILE all");
+    }
+    Ok(())
+}
+
+/// Says when a metric is made of names that hold a step: it was not logged as such.
+async fn check_logged(session: &Session, values: &Values) -> Result<()> {
+    let Some(ParamValue::List(keys)) = values.get("keys") else { return Ok(()) };
+    let patterns = &session.workspace.settings().per_step;
+    for key in keys.iter().filter(|key| patterns.iter().any(|pattern| pattern.metric() == **key)) {
+        let run = quoted(text(values, "run").unwrap_or_default());
+        let logged = quoted(key);
+        let sql = format!("select count(*) as n from metrics_raw where run_id = {run} and key = {logged}");
+        if count(session, &sql).await? == 0 {
+            let message = format!(
+                "{key} is made of names that hold a step (per_step in runq.toml), and was not logged"
+            );
+            return Err(UserError::failed(message).hint("their points are in the table metrics_raw").into());
+        }
     }
     Ok(())
 }

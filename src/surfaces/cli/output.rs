@@ -9,6 +9,7 @@ use crate::error::UserError;
 use crate::report::brief::Brief;
 use crate::report::cell::harmless;
 use crate::report::nan::NanCount;
+use crate::report::people::Looks;
 use crate::report::tokens::estimate;
 use crate::report::{self, Format, Style};
 use crate::surfaces::terminal::{Pipe, Terminal};
@@ -148,6 +149,8 @@ pub struct Sink {
     style: Style,
     most_rows: u64,
     budget: Option<Budget>,
+    /// How people see metrics; nothing for others.
+    looks: Looks,
     /// Temporary name and final name.
     rename: Option<(PathBuf, PathBuf)>,
 }
@@ -170,11 +173,22 @@ impl Sink {
             None => Box::new(BufWriter::new(io::stdout())),
         };
         let budget = plan.most_tokens.map(|tokens| Budget::new(tokens, &session.globals));
-        Ok(Sink { out: Pipe::new(writer), plan, style, most_rows: u64::MAX, budget, rename })
+        let looks = match plan.format.is_for_people() {
+            true => session.workspace.settings().looks(),
+            false => Looks::default(),
+        };
+        Ok(Sink { out: Pipe::new(writer), plan, style, most_rows: u64::MAX, budget, looks, rename })
     }
 
-    /// The same place, for an answer of any size.
+    /// The same place, for names that are there to be typed.
+    pub fn with_logged_names(mut self) -> Sink {
+        self.looks.names.clear();
+        self
+    }
+
+    /// The same place, for an answer of any size to a statement: it is what the statement says.
     pub fn bounded(mut self, bounds: Bounds, terminal: &Terminal) -> Sink {
+        self.looks = Looks::default();
         self.out.set_most_bytes(bounds.bytes);
         if self.plan.is_on_screen(terminal) {
             self.most_rows = bounds.screen_rows;
@@ -232,14 +246,15 @@ impl Sink {
         let mut next = answer.stream.next().await.transpose()?;
         // The schema of the batches counts: that of the plan may differ in what can be null.
         let schema = next.as_ref().map_or_else(|| SchemaRef::clone(&answer.schema), RecordBatch::schema);
-        let mut render = report::open(self.plan.format, self.style, &schema, &mut self.out)?;
+        let shown = self.looks.applied(&RecordBatch::new_empty(schema))?.schema();
+        let mut render = report::open(self.plan.format, self.style, &shown, &mut self.out)?;
         while let Some(batch) = next {
             let left = usize::try_from(self.most_rows - written.row_count).unwrap_or(usize::MAX);
             written.is_cut = batch.num_rows() > left;
             let batch = batch.slice(0, batch.num_rows().min(left));
             nan.add(&batch);
             written.row_count += batch.num_rows() as u64;
-            render.write(&batch)?;
+            render.write(&self.looks.applied(&batch)?)?;
             next = if written.is_cut { None } else { answer.stream.next().await.transpose()? };
         }
         render.finish()?;
@@ -276,7 +291,8 @@ impl Sink {
             brief.write(batch)?;
             return self.brief(&brief);
         }
-        let result = report::write_all(self.plan.format, self.style, batch, &mut self.out);
+        let shown = self.looks.applied(batch)?;
+        let result = report::write_all(self.plan.format, self.style, &shown, &mut self.out);
         self.unless_closed(result)
     }
 
@@ -333,7 +349,12 @@ pub async fn emit(session: &Session, answer: Answer) -> Result<Written> {
     emit_to(Sink::open(session)?, session, answer).await
 }
 
-/// Writes an answer that may be of any size, and its notes.
+/// Writes an answer whose names are there to be typed, and its notes.
+pub async fn emit_names(session: &Session, answer: Answer) -> Result<Written> {
+    emit_to(Sink::open(session)?.with_logged_names(), session, answer).await
+}
+
+/// Writes an answer to a statement, of any size, and its notes.
 pub async fn emit_bounded(session: &Session, answer: Answer, bounds: Bounds) -> Result<Written> {
     let sink = Sink::open(session)?.bounded(bounds, &session.terminal);
     emit_to(sink, session, answer).await

@@ -211,7 +211,8 @@ async fn axes(session: &Session, run_id: &str) -> Result<Vec<(String, String)>> 
 }
 
 fn plot(session: &Session, curves: &[Drawn], is_log: bool) -> Result<Plot> {
-    let name = |curve: &Drawn| session.workspace.display_name(&curve.key).to_owned();
+    let looks = session.workspace.settings().looks();
+    let name = |curve: &Drawn| looks.name(&curve.key).to_owned();
     let count = |of: fn(&Drawn) -> &String| curves.iter().map(of).collect::<BTreeSet<_>>().len();
     let (runs, keys) = (count(|curve| &curve.run_id), count(|curve| &curve.key));
     let label = |curve: &Drawn| match (runs, keys) {
@@ -227,9 +228,12 @@ fn plot(session: &Session, curves: &[Drawn], is_log: bool) -> Result<Plot> {
         _ => format!("{runs} runs"),
     };
     let axis = first.axis.clone();
+    let format_of = |curve: &Drawn| looks.formats.get(&curve.key).copied();
+    let format =
+        format_of(first).filter(|format| curves.iter().all(|curve| format_of(curve) == Some(*format)));
     let curves =
         curves.iter().map(|curve| Curve { label: label(curve), points: curve.points.clone() }).collect();
-    Ok(Plot { title, axis, curves, is_log })
+    Ok(Plot { title, axis, curves, is_log, format })
 }
 
 /// As many points of each curve as an agent's budget holds.

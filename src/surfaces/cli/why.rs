@@ -114,8 +114,8 @@ impl Pair<'_> {
                  step, short(abs(percent)) as percent, short(round(correlation, 3)) as correlation, part_step
              from ({compared})
              where not starts_with(key, 'system/')
-             order by {is_it}verdict is null, not starts_with(normal_key(key), 'val/'),
-                 normal_key(key) not in ('val/loss', 'train/loss', 'loss'), length(key), key"
+             order by {is_it}verdict is null, not starts_with(role_key(key), 'val/'),
+                 role_key(key) not in ('val/loss', 'train/loss', 'loss'), length(key), key"
         );
         let names =
             ["key", "verdict", "base", "base_step", "value", "step", "percent", "correlation", "part_step"];
