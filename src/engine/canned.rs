@@ -105,6 +105,7 @@ const FILES: &[(&str, &str)] = built_in_files![
     "at",
     "console",
     "phases",
+    "epochs",
     "best",
     "diff",
     "at_best",

@@ -28,7 +28,7 @@ fn printed(folder: &Path, args: &[&str]) -> String {
     ran.stdout
 }
 
-fn git(folder: &Path, args: &[&str]) -> String {
+pub fn git(folder: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.current_dir(folder).args([
         "-c",
@@ -86,11 +86,11 @@ fn repository() -> (Project, [String; 3]) {
 }
 
 /// The lines of the commands in an answer for an agent.
-fn commands(text: &str) -> Vec<&str> {
+pub fn commands(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.starts_with("git ")).collect()
 }
 
-fn shell(folder: &Path, command: &str) {
+pub fn shell(folder: &Path, command: &str) {
     let ran = ran(Command::new("sh").current_dir(folder).args(["-c", command]));
     assert_eq!(ran.code, 0, "{command}: {}", ran.stderr);
 }

@@ -80,6 +80,14 @@ fn cases() -> Vec<(&'static str, Values)> {
         ("at", values(&[run("pubnan001"), ("step", number(180))])),
         ("console", values(&[run("pubcrash1"), ("tail", number(4))])),
         ("phases", values(&[run("pubnan001")])),
+        (
+            "epochs",
+            values(&[
+                run("pubepoch1"),
+                ("keys", keys(&["train/loss", "val/loss"])),
+                ("steps", keys(&["30", "98"])),
+            ]),
+        ),
         ("findings", values(&[run("pubnan001")])),
         ("alerts", values(&[("limit", number(4))])),
         ("anomalies", values(&[])),
