@@ -46,7 +46,9 @@ impl Asker {
         let (text, notes) =
             (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert!(output.status.success(), "{command}: {notes}");
-        let tokens = real(&text) + real(&notes);
+        // The length of the folder's name is not to count.
+        let counted = format!("{text}{notes}").replace(self.folder.to_str().unwrap(), "/work");
+        let tokens = real(&counted);
         assert!(tokens <= most_tokens, "{command}: {tokens} tokens\n{text}{notes}");
         self.tokens += tokens;
         let first = text.split("\n\n").next().unwrap().lines().filter(|line| !line.starts_with("# "));
@@ -163,9 +165,16 @@ fn questions_about_code() {
     }
     // Why is one run better than another?
     let told = asker.ask("runq why lm-4 lm-6", 180);
-    assert_eq!(told.column("about"), ["outcome", "config", "curves", "code"]);
+    assert_eq!(told.column("about"), ["outcome", "outcome", "config", "curves", "code"]);
     told.has("lm-4 is better than lm-6: best val_loss 1.302 at step 99 against 1.452 at step 99");
     told.has("lr: 0.001 -> 0.0003\n");
+    // How did they stand after 50 and after 80 steps?
+    let told = asker.ask("runq compare lm-4@50 lm-6@80 -k val_loss", 150);
+    told.has("\nval_loss,lm-6,1.412,1.487,0.07448,5.274,worse,50,80,");
+    assert!(!told.text.contains("too few"), "{}", told.text);
+    // Is the difference between the last two runs real?
+    let told = asker.ask("runq compare @latest~1 @latest", 200);
+    told.has("# fewer than 20 common steps are too few to tell noise: train.loss\n");
     // What did its code add?
     let told = asker.ask("runq code lm-6 --diff lm-4", 120);
     told.has("\n+warmup = 200\n");
