@@ -1,12 +1,13 @@
 -- summary: Compare runs metric by metric, each with the first of them
 -- description: Before the metrics stands what differs in state, code and configuration (not in formats for programs: runq diff gives it). Metrics that do not differ and those of the machine are left out unless --all is given.
--- description: Values are the last ones; --at best takes the best of each metric, --at best:METRIC all at the step where a run was best by that one, --at-step and --at-time those at or before a step or a wall time since the beginning of the run.
--- description: A metric is the same in runs that spell it differently (val_loss, eval/loss), and bears the name of the first run. correlation (Pearson) and part_step look at the steps both runs logged, with an equal meaning of step. The noise of a curve is DER_SNR (Stoehr et al. 2008): 1.4826 / sqrt(6) times the median of |2 x(i) - x(i-2) - x(i+2)|, from 20 common steps on. Curves part at the first step from which their running medians (5 points; of longer curves, 5 of 200 equal parts, each by its median) stay more than twice the pooled noise apart; a difference of values below that is within noise.
--- param: runs runs positional  Runs: ids, prefixes of them, names, @latest, @best:METRIC; at least two
+-- description: Values are the last ones, or of RUN@STEP those at or before that step; --at best takes the best of each metric, --at best:METRIC all at the step where a run was best by that one, --at-step and --at-time those at or before a step or a wall time since the beginning of the run.
+-- description: A metric is the same in runs that spell it differently (val_loss, eval/loss), and bears the name of the first run. correlation (Pearson) and part_step look at the steps both runs logged, with an equal meaning of step. The noise of a curve is DER_SNR (Stoehr et al. 2008): 1.4826 / sqrt(6) times the median of |2 x(i) - x(i-2) - x(i+2)|, from 20 common steps on: of fewer it is not known what is noise, and a note says so. Curves part at the first step from which their running medians (5 points; of longer curves, 5 of 200 equal parts, each by its median) stay more than twice the pooled noise apart; a difference of values below that is within noise.
+-- param: runs runs positional  Runs: ids, prefixes of them, names, @latest, @best:METRIC; at least two; RUN@STEP takes its values at or before this step
 -- param: keys texts -k optional  Only these metrics; -k once for each
 -- param: at text = 'end'  Where values are taken: end, best or best:METRIC
 -- param: at_step integer optional  Values at or before this step
 -- param: at_time span optional  Values at or before this wall time of each run: 30m, 2h
+-- param: steps texts optional  Of each run the step of its values, empty for the last ones: as RUN@STEP
 -- param: all flag  Also metrics that do not differ, and those of the machine
 -- column: key  metric
 -- column: run_id  the other run
@@ -19,13 +20,21 @@
 -- column: step  step of value
 -- column: correlation  of both curves over their common steps
 -- column: part_step  first step from which they stay apart beyond noise
+-- column: common_steps  steps at which both logged it, in formats for programs
 -- example: runq compare @latest @latest~1
 -- example: runq compare @best:val_loss @latest @latest~1 -k loss --at best
 -- example: runq compare @latest @latest~1 --at best:val_loss
+-- example: runq compare @latest@50 @latest~1@80
 -- example: runq compare @latest @latest~1 --at-time 30m
 
 with listed as (
-  select run_id, created_at, array_position($runs, run_id) as nth
+  select
+    run_id,
+    created_at,
+    array_position($runs, run_id) as nth,
+    try_cast(
+      array_element(coalesce($steps, make_array('')), cast(array_position($runs, run_id) as bigint)) as bigint
+    ) as until_step
   from runs
   where array_has($runs, run_id)
 ),
@@ -38,6 +47,11 @@ metrics_of as (
     summary.*,
     listed.nth,
     listed.created_at,
+    coalesce($at_step, listed.until_step) as until_step,
+    $at_step is not null
+      or $at_time is not null
+      or starts_with($at, 'best:')
+      or listed.until_step is not null as is_early,
     -- runs may spell a metric differently; one with several spellings has each by its name
     coalesce(
       case
@@ -96,8 +110,11 @@ reached as (
   from points
   join asked on asked.run_id = points.run_id and asked.key = points.key
   left join begun on begun.run_id = points.run_id
-  where ($at_step is not null or $at_time is not null or starts_with($at, 'best:'))
-    and ($at_step is null or points.step <= $at_step and (asked.axis = 'step' or not asked.has_steps))
+  where asked.is_early
+    and (
+      asked.until_step is null
+      or points.step <= asked.until_step and (asked.axis = 'step' or not asked.has_steps)
+    )
     and (
       $at_time is null
       or cast(arrow_cast(points.time, 'Timestamp(Millisecond, Some("UTC"))') as bigint)
@@ -114,12 +131,12 @@ valued as (
     asked.form,
     asked.goal,
     case
-      when $at_step is not null or $at_time is not null or starts_with($at, 'best:') then reached.value
+      when asked.is_early then reached.value
       when $at = 'best' then asked.best
       else asked.last
     end as value,
     case
-      when $at_step is not null or $at_time is not null or starts_with($at, 'best:') then reached.step
+      when asked.is_early then reached.step
       when $at = 'best' then asked.best_step
       else asked.last_step
     end as step
@@ -180,6 +197,7 @@ buckets as (
     form,
     run_id,
     min(step) as step,
+    max(n) as n,
     median(base) as base,
     median(value) as value,
     max(correlation) as correlation,
@@ -204,6 +222,7 @@ alike as (
   select
     form,
     run_id,
+    max(n) as common_steps,
     max(correlation) as correlation,
     max(noise) as noise,
     min(step) filter (where noise is not null and (last_together is null or step > last_together)) as part_step
@@ -227,7 +246,8 @@ select
   paired.base_step,
   paired.step,
   alike.correlation,
-  alike.part_step
+  alike.part_step,
+  coalesce(alike.common_steps, 0) as common_steps
 from paired
 left join alike on alike.form = paired.form and alike.run_id = paired.run_id
 where $all
@@ -240,5 +260,7 @@ order by
   starts_with(paired.key, 'system/'),
   paired.goal is null,
   not starts_with(role_key(paired.key), 'val/'),
+  role_key(paired.key) not in ('val/loss', 'train/loss', 'loss'),
+  length(paired.key),
   paired.key,
   paired.nth

@@ -44,7 +44,7 @@ newest as (
 ),
 alert as (
   select
-    concat_ws(' ', alerts.level, alerts.kind, 'in', alerts.run_id, concat('at step ', alerts.step), left(coalesce(alerts.title, alerts.text), 60)) as text
+    concat_ws(' ', alerts.level, alerts.kind, 'in', alerts.run_id, 'at step ' || cast(alerts.step as text), left(coalesce(alerts.title, alerts.text), 60)) as text
   from alerts
   join shown on shown.run_id = alerts.run_id
   where alerts.level <> 'info'

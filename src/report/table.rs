@@ -48,7 +48,8 @@ impl<'a> Table<'a> {
         writeln!(self.out, "{table}")?;
         if !hidden.is_empty() {
             let names = hidden.join(", ");
-            writeln!(self.out, "{} more columns (--format csv shows all): {names}", hidden.len())?;
+            let columns = if hidden.len() == 1 { "column" } else { "columns" };
+            writeln!(self.out, "{} more {columns} (--format csv shows all): {names}", hidden.len())?;
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ impl Terminal {
     /// How text on stdout looks.
     pub fn style(&self) -> Style {
         Style {
-            width: self.is_stdout.then(terminal_width).flatten(),
+            width: if self.is_stdout { terminal_width() } else { told_width() },
             colour: self.has_colour(self.is_stdout),
             terminal: self.is_stdout,
         }
@@ -178,9 +178,13 @@ fn as_one_line(value: &ContextValue) -> Option<ContextValue> {
 }
 
 fn terminal_width() -> Option<u16> {
-    let columns = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let told = comfy_table::Table::new().width();
-    told.filter(|width| *width > 0).or_else(columns).or(told.map(|_| 80))
+    told.filter(|width| *width > 0).or_else(told_width).or(told.map(|_| 80))
+}
+
+/// What the caller says of the width; also where a table goes into a pipe.
+fn told_width() -> Option<u16> {
+    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|width| *width > 0)
 }
 
 /// A writer that remembers whether its reader went away, which is no error of ours, and takes no

@@ -10,6 +10,13 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+/// How often git is started again on a machine that has no room for a process.
+const TRIES: usize = 5;
+
+/// How long is waited before.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// A repository with a work tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +63,10 @@ pub fn is_hash(word: &str) -> bool {
 
 /// The repository that `folder` lies in.
 pub fn look(folder: &Path) -> Looked {
-    let output = match git(folder).args(["rev-parse", "--show-toplevel"]).output() {
+    let output = match answered(git(folder).args(["rev-parse", "--show-toplevel"])) {
         Err(error) if error.kind() == ErrorKind::NotFound && folder.is_dir() => return Looked::NoGit,
-        Err(_) => return Looked::Nothing(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Looked::Nothing(None),
+        Err(error) => return Looked::Nothing(Some(format!("cannot run git: {error}"))),
         Ok(output) => output,
     };
     if output.status.success() {
@@ -86,13 +94,24 @@ fn git(folder: &Path) -> Command {
     git
 }
 
+/// What the command says. A machine that can start no process at this instant is asked again.
+fn answered(command: &mut Command) -> std::io::Result<Output> {
+    for _ in 0..TRIES {
+        match command.output() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => std::thread::sleep(PATIENCE),
+            result => return result,
+        }
+    }
+    command.output()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl Repository {
     fn ask(&self, words: &[&str]) -> Option<String> {
-        let output = git(&self.top).args(words).output().ok()?;
+        let output = answered(git(&self.top).args(words)).ok()?;
         output.status.success().then(|| text(&output.stdout).trim_end().to_owned())
     }
 
@@ -152,7 +171,7 @@ impl Repository {
         if let State::Commit(b) = b {
             command.arg(b);
         }
-        let output = command.arg("--").output().context("cannot run git")?;
+        let output = answered(command.arg("--")).context("cannot run git")?;
         match output.status.success() {
             true => Ok(output),
             false => {

@@ -18,7 +18,7 @@ fn text(output: Output) -> String {
 
 /// Tokens of a text by the vocabulary that needs the most. (Those that have a token for each digit, as
 /// Qwen's, need more.)
-fn real(text: &str) -> usize {
+pub fn real(text: &str) -> usize {
     let of = |name: &str| tiktoken::get_encoding(name).unwrap().count(text);
     ["cl100k_base", "o200k_base", "llama3"].map(of).into_iter().max().unwrap()
 }

@@ -15,7 +15,9 @@ struct Ran {
 fn ran(command: &mut Command) -> Ran {
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { stdout: text(output.stdout), stderr: text(output.stderr), code: output.status.code().unwrap_or(-1) }
+    // A signal is no wrong answer, and tells another story.
+    let code = output.status.code().unwrap_or_else(|| panic!("{command:?}: {}", output.status));
+    Ran { stdout: text(output.stdout), stderr: text(output.stderr), code }
 }
 
 fn run(folder: &Path, args: &[&str]) -> Ran {
@@ -28,7 +30,7 @@ fn printed(folder: &Path, args: &[&str]) -> String {
     ran.stdout
 }
 
-fn git(folder: &Path, args: &[&str]) -> String {
+pub fn git(folder: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
     command.current_dir(folder).args([
         "-c",
@@ -37,6 +39,11 @@ fn git(folder: &Path, args: &[&str]) -> String {
         "user.email=t@t",
         "-c",
         "init.defaultBranch=main",
+        // Nothing of git is to run on in the background.
+        "-c",
+        "gc.auto=0",
+        "-c",
+        "maintenance.auto=false",
     ]);
     let ran = ran(command.args(args).env("GIT_CONFIG_GLOBAL", "/dev/null"));
     assert_eq!(ran.code, 0, "git {args:?}: {}", ran.stderr);
@@ -86,11 +93,11 @@ fn repository() -> (Project, [String; 3]) {
 }
 
 /// The lines of the commands in an answer for an agent.
-fn commands(text: &str) -> Vec<&str> {
+pub fn commands(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.starts_with("git ")).collect()
 }
 
-fn shell(folder: &Path, command: &str) {
+pub fn shell(folder: &Path, command: &str) {
     let ran = ran(Command::new("sh").current_dir(folder).args(["-c", command]));
     assert_eq!(ran.code, 0, "{command}: {}", ran.stderr);
 }
@@ -225,7 +232,8 @@ fn differences_of_code_are_shown() {
     let same = run(&folder, &["code", "two", "--diff"]);
     assert_eq!((same.stdout.as_str(), same.stderr.as_str()), ("", "note: no difference\n"));
     project.write("repo/train.py", "lr = 9\nwarmup = 10\n");
-    assert!(printed(&folder, &["code", "two", "--diff", "now"]).contains("\n-lr = 2\n+lr = 9\n"));
+    let text = printed(&folder, &["code", "two", "--diff", "now"]);
+    assert!(text.contains("\n-lr = 2\n+lr = 9\n"), "{text}");
     // An agent gets the files, the beginning, and the command for the rest.
     project.write("repo/train.py", (0..2_000).map(|line| format!("line = {line}\n")).collect::<String>());
     let text = printed(&folder, &["code", "two", "--diff", "--agent", "--max-tokens", "400"]);

@@ -54,7 +54,7 @@ pub fn runq() -> Command {
     for (name, _) in copilot {
         command.env_remove(name);
     }
-    command.env_remove("RUNQ_CACHE").env("NO_COLOR", "1").stdin(Stdio::null());
+    command.env_remove("RUNQ_CACHE").env_remove("COLUMNS").env("NO_COLOR", "1").stdin(Stdio::null());
     command
 }
 

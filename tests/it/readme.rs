@@ -2,6 +2,9 @@
 
 use crate::common::Project;
 
+/// The transcript is that of a terminal of so many columns.
+const COLUMNS: &str = "100";
+
 /// The `$ command` blocks and the output below each.
 fn transcript() -> Vec<(String, String)> {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
@@ -16,18 +19,23 @@ fn transcript() -> Vec<(String, String)> {
 fn the_transcript_is_what_the_commands_print() {
     let project = Project::of("wandb");
     let steps = transcript();
-    assert!(steps.len() >= 4);
+    assert!(steps.len() >= 10);
+    let mut wrong = Vec::new();
     for (command, expected) in steps {
         let output = crate::common::runq()
             .arg("-C")
             .arg(project.root())
             .args(shlex::split(&command).unwrap())
             .args(["--format", "table"])
+            .env("COLUMNS", COLUMNS)
             .output()
             .unwrap();
         let got = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(got.trim(), expected, "runq {command}\n{}", String::from_utf8_lossy(&output.stderr));
+        if got.trim() != expected {
+            wrong.push(format!("$ runq {command}\n{got}{}", String::from_utf8_lossy(&output.stderr)));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// What the lines for polars do: the files where nothing of them is hidden, else one exact file.

@@ -18,16 +18,27 @@ const DIFFERENCE_ROWS: usize = 30;
 /// Before the metric whose best step is looked at.
 const BEST_BY: &str = "best:";
 
-/// Options that exclude each other.
+/// Common steps from which on it is known what is noise (`queries/compare.sql`).
+pub const ENOUGH_STEPS: u64 = 20;
+
+/// Metrics that a note names.
+const NAMED: usize = 4;
+
+/// What tells noise apart is told in a note.
+const COMMON_STEPS: &str = "common_steps";
+
+/// Options that exclude each other; steps are written with the runs.
 pub fn with_options(command: Command) -> Command {
     command
         .mut_arg("at", |at| at.conflicts_with_all(["at_step", "at_time"]))
         .mut_arg("at_step", |step| step.conflicts_with("at_time"))
+        .mut_arg("steps", |steps| steps.hide(true))
 }
 
 /// `compare A B ...`.
 pub async fn run(session: &Session, mut values: Values) -> Result<()> {
     name_metrics(session, &mut values).await?;
+    take_steps(session, &mut values).await?;
     let values = session.workspace.named_values("compare", &values).await?;
     let runs = list(&values, "runs");
     check_runs(&runs)?;
@@ -39,12 +50,43 @@ pub async fn run(session: &Session, mut values: Values) -> Result<()> {
         write_differences(session, &mut sink, &runs).await?;
     }
     let rows = output::collect(session.workspace.canned("compare", &values).await?).await?;
-    let note = left_out(session, &values, &rows).await?;
+    let notes: Vec<String> =
+        left_out(session, &values, &rows).await?.into_iter().chain(unsure(&rows)?).collect();
     let is_agent = sink.tokens_left().is_some();
-    note.iter().for_each(|note| sink.remark(note.clone()));
-    sink.batch(&rows)?;
+    notes.iter().for_each(|note| sink.remark(note.clone()));
+    let is_read = is_agent || sink.format().is_for_people();
+    sink.batch(&if is_read { output::without(&rows, &[COMMON_STEPS])? } else { rows })?;
     sink.finish()?;
-    note.filter(|_| !is_agent).iter().for_each(|note| session.terminal.note(note));
+    notes.iter().filter(|_| !is_agent).for_each(|note| session.terminal.note(note));
+    Ok(())
+}
+
+/// Of RUN@STEP the run and the step; a run may be called so too.
+async fn take_steps(session: &Session, values: &mut Values) -> Result<()> {
+    let (mut runs, mut steps) = (Vec::new(), Vec::new());
+    for word in list(values, "runs") {
+        let of_run =
+            word.rsplit_once('@').filter(|(run, step)| !run.is_empty() && step.parse::<u32>().is_ok());
+        match of_run {
+            Some((run, step)) if session.workspace.resolve_run(&word).await.is_err() => {
+                runs.push(run.to_owned());
+                steps.push(step.to_owned());
+            }
+            _ => {
+                runs.push(word);
+                steps.push(String::new());
+            }
+        }
+    }
+    if steps.iter().all(String::is_empty) {
+        return Ok(());
+    }
+    if let Some(other) = ["at", "at_step", "at_time"].iter().find(|name| values.contains_key(**name)) {
+        let other = other.replace('_', "-");
+        return Err(UserError::usage(format!("RUN@STEP cannot be used with --{other}")).into());
+    }
+    values.insert("runs".to_owned(), ParamValue::List(runs));
+    values.insert("steps".to_owned(), ParamValue::List(steps));
     Ok(())
 }
 
@@ -86,7 +128,9 @@ fn check_runs(runs: &[String]) -> Result<()> {
         ([run], _) => Err(UserError::usage(format!("compare needs two runs or more, got one: {run}"))
             .hint("runq compare @latest @latest~1")
             .into()),
-        (_, Some((_, run))) => Err(UserError::usage(format!("run \"{run}\" is given twice")).into()),
+        (_, Some((_, run))) => Err(UserError::usage(format!("run \"{run}\" is given twice"))
+            .hint(format!("two steps of one run: runq history {run} --from STEP --to STEP"))
+            .into()),
         _ => Ok(()),
     }
 }
@@ -120,9 +164,25 @@ async fn write_differences(session: &Session, sink: &mut Sink, runs: &[String]) 
     sink.text("\n")
 }
 
+/// Metrics of which it is not known whether the difference is noise.
+fn unsure(rows: &RecordBatch) -> Result<Option<String>> {
+    let column = |name| output::texts(rows, name);
+    let rows = column("key")?.into_iter().zip(column("verdict")?).zip(column(COMMON_STEPS)?);
+    let is_few = |count: &str| count.parse::<u64>().is_ok_and(|count| count < ENOUGH_STEPS);
+    let is_unsure = |verdict: &str| matches!(verdict, "better" | "worse");
+    let unsure = rows.filter(|((_, verdict), common)| is_unsure(verdict) && is_few(common));
+    let mut keys: Vec<String> = unsure.map(|((key, _), _)| key).collect();
+    keys.dedup();
+    let more = keys.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let named = keys.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    Ok((!keys.is_empty())
+        .then(|| format!("fewer than {ENOUGH_STEPS} common steps are too few to tell noise: {named}{more}")))
+}
+
 /// How many metrics are not shown.
 async fn left_out(session: &Session, values: &Values, rows: &RecordBatch) -> Result<Option<String>> {
-    let is_early = ["at_step", "at_time"].iter().any(|name| values.contains_key(*name));
+    let is_early = ["steps", "at_step", "at_time"].iter().any(|name| values.contains_key(*name));
     if is_early && rows.num_rows() == 0 {
         return Ok(Some("no metric has another value up to there; a log may hold no times".to_owned()));
     }

@@ -1,7 +1,9 @@
 //! `diagnose`, `eta`, `forecast`, `stop`: what is wrong with a run, and what to do.
 
+use super::args::Values;
 use super::output::{self, Sink};
 use super::session::Session;
+use crate::engine::canned::{ParamValue, quoted};
 use crate::error::UserError;
 use crate::workspace::Case;
 use anyhow::Result;
@@ -10,6 +12,7 @@ use arrow::record_batch::RecordBatch;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use runq_udfs::kernels::diagnosis::{Finding, Kind, Level};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Rows shown before and after an onset.
@@ -78,8 +81,8 @@ pub async fn run(session: &Session, name: &str, matches: &ArgMatches) -> Result<
             let metric = session.workspace.resolve_metric(metric).await?;
             output::emit_batch(session, &forecast(&case, &metric)?)
         }
-        "stop" => stop(session, &case),
-        _ => diagnose(session, &case, matches),
+        "stop" => stop(session, &case).await,
+        _ => diagnose(session, &case, matches).await,
     }
 }
 
@@ -87,15 +90,18 @@ fn option<'a>(name: &str, matches: &'a ArgMatches, option: &str) -> Option<&'a s
     (name == "diagnose").then(|| matches.get_one::<String>(option)).flatten().map(String::as_str)
 }
 
-fn diagnose(session: &Session, case: &Case, matches: &ArgMatches) -> Result<()> {
+async fn diagnose(session: &Session, case: &Case, matches: &ArgMatches) -> Result<()> {
     let shown = shown(&case.findings);
+    let headline = headline(case, &state(session, &case.run_id).await?);
     let mut sink = Sink::open(session)?;
-    if sink.format().is_for_people() {
-        sink.text(&headline(case))?;
+    let is_agent = sink.tokens_left().is_some();
+    let is_read = is_agent || sink.format().is_for_people();
+    let is_bare = is_read && case.findings.is_empty();
+    if sink.format().is_for_people() || is_agent && is_bare {
+        sink.text(&format!("{headline}\n"))?;
     }
-    let is_bare = sink.format().is_for_people() && case.findings.is_empty();
     if !is_bare {
-        sink.batch(&table(case, &shown)?)?;
+        sink.batch(&table(case, &shown, &epochs(session, case).await?)?)?;
         if sink.format().is_for_people() {
             sink.text(&checks(case))?;
         }
@@ -113,6 +119,32 @@ fn diagnose(session: &Session, case: &Case, matches: &ArgMatches) -> Result<()> 
     fail_on(case, limit)
 }
 
+/// The state of the run.
+async fn state(session: &Session, run_id: &str) -> Result<String> {
+    let sql = format!("select state from runs where run_id = {}", quoted(run_id));
+    let rows = output::collect(session.workspace.sql(&sql).await?).await?;
+    Ok(output::texts(&rows, "state")?.pop().unwrap_or_default())
+}
+
+/// Epochs by metric and step, as far as the run logged any.
+type Epochs = HashMap<(String, i64), f64>;
+
+/// The epochs in which the findings lie.
+async fn epochs(session: &Session, case: &Case) -> Result<Epochs> {
+    let list = |text: &dyn Fn(&Finding) -> String| ParamValue::List(case.findings.iter().map(text).collect());
+    let values = Values::from([
+        ("run".to_owned(), ParamValue::Text(case.run_id.clone())),
+        ("keys".to_owned(), list(&|finding| case.key(finding).to_owned())),
+        ("steps".to_owned(), list(&|finding| finding.step.to_string())),
+    ]);
+    let rows = output::collect(session.workspace.canned("epochs", &values).await?).await?;
+    let column = |name| output::texts(&rows, name);
+    let rows = column("key")?.into_iter().zip(column("step")?).zip(column("epoch")?);
+    Ok(rows
+        .filter_map(|((key, step), epoch)| Some(((key, step.parse().ok()?), epoch.parse().ok()?)))
+        .collect())
+}
+
 fn fail_on(case: &Case, limit: Option<Level>) -> Result<()> {
     let Some(limit) = limit else { return Ok(()) };
     let worst =
@@ -126,7 +158,7 @@ fn fail_on(case: &Case, limit: Option<Level>) -> Result<()> {
 }
 
 /// One line: the run, its phase, and how it is.
-fn headline(case: &Case) -> String {
+fn headline(case: &Case, state: &str) -> String {
     let phase =
         case.transitions.last().map_or("no loss to judge by".to_owned(), |change| change.to.to_string());
     let worst = case.findings.iter().map(|finding| finding.level).max();
@@ -135,7 +167,12 @@ fn headline(case: &Case) -> String {
         Some(level) if case.findings.len() == 1 => format!("1 finding, {level}"),
         Some(level) => format!("{} findings, worst: {level}", case.findings.len()),
     };
-    format!("{}: {verdict} ({phase})\n", case.run_id)
+    // What the metrics do not tell.
+    let end = match state {
+        "failed" | "crashed" => format!("; it {state}: runq show {}", case.run_id),
+        _ => String::new(),
+    };
+    format!("{}: {verdict} ({phase}){end}", case.run_id)
 }
 
 /// What was looked at, and what could not be.
@@ -173,23 +210,28 @@ fn shown(findings: &[Finding]) -> Vec<&Finding> {
     all
 }
 
-fn table(case: &Case, findings: &[&Finding]) -> Result<RecordBatch> {
+fn table(case: &Case, findings: &[&Finding], epochs: &Epochs) -> Result<RecordBatch> {
     let of = |text: &dyn Fn(&Finding) -> String| -> ArrayRef {
         Arc::new(StringArray::from_iter_values(findings.iter().map(|finding| text(finding))))
     };
     let steps = |step: &dyn Fn(&Finding) -> Option<i64>| -> ArrayRef {
         Arc::new(findings.iter().map(|finding| step(finding)).collect::<Int64Array>())
     };
-    Ok(RecordBatch::try_from_iter([
+    let epoch = |finding: &Finding| epochs.get(&(case.key(finding).to_owned(), finding.step)).copied();
+    let epoch: ArrayRef = Arc::new(findings.iter().map(|finding| epoch(finding)).collect::<Float64Array>());
+    let columns = [
         ("level", of(&|finding| finding.level.to_string())),
         ("kind", of(&|finding| finding.kind.to_string())),
         ("metric", of(&|finding| case.key(finding).to_owned())),
         ("step", steps(&|finding| Some(finding.step))),
+        ("epoch", epoch),
         ("end_step", steps(&|finding| finding.end_step)),
         ("detected_step", steps(&|finding| Some(finding.detected_step))),
         ("message", of(&|finding| finding.message(case.key(finding)))),
         ("advice", of(&Finding::advice)),
-    ])?)
+    ];
+    let is_told = |name: &str| name != "epoch" || !epochs.is_empty();
+    Ok(RecordBatch::try_from_iter(columns.into_iter().filter(|(name, _)| is_told(name)))?)
 }
 
 /// The rows around each onset.
@@ -253,9 +295,14 @@ fn forecast(case: &Case, metric: &str) -> Result<RecordBatch> {
     ])?)
 }
 
-fn stop(session: &Session, case: &Case) -> Result<()> {
+async fn stop(session: &Session, case: &Case) -> Result<()> {
+    let state = state(session, &case.run_id).await?;
     let left_h = case.eta.and_then(|eta| eta.left).map(|left| left.eta_s / 3600.0);
-    let advice = if case.stop.is_some() { "stop" } else { "go on" };
+    let advice = match state.as_str() {
+        _ if case.stop.is_some() => "stop",
+        "finished" | "failed" | "crashed" => "it has ended",
+        _ => "go on",
+    };
     let reason = case.stop.and_then(|stop| {
         let is_it = |finding: &&Finding| (finding.kind, finding.step) == (stop.kind, stop.since_step);
         case.findings.iter().find(is_it).map(|finding| finding.message(case.key(finding)))

@@ -5,6 +5,7 @@ mod best;
 mod canned;
 mod code;
 mod compare;
+mod cost;
 mod diagnose;
 mod diff;
 mod files;
@@ -246,6 +247,7 @@ async fn canned_command(session: &Session, query: &Canned, matches: &ArgMatches)
         "best" if query.built_in => best::run(session, values, matches).await,
         "diff" if query.built_in => diff::run(session, values, matches).await,
         "compare" if query.built_in => compare::run(session, values).await,
+        "cost" if query.built_in => cost::run(session, values).await,
         "tried" if query.built_in => tried::run(session, values).await,
         _ if ranked::is_one(query) => ranked::run(session, query, values).await,
         "history" if query.built_in => history::run(session, values, matches).await,

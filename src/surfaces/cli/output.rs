@@ -436,11 +436,20 @@ pub fn without(rows: &RecordBatch, names: &[&str]) -> Result<RecordBatch> {
 
 /// The cells of a column as text, null as empty.
 pub fn texts(batch: &RecordBatch, column: &str) -> Result<Vec<String>> {
+    texts_in(batch, column, report::cell::Form::Exact)
+}
+
+/// The same with numbers of four digits.
+pub fn brief_texts(batch: &RecordBatch, column: &str) -> Result<Vec<String>> {
+    texts_in(batch, column, report::cell::Form::Brief)
+}
+
+fn texts_in(batch: &RecordBatch, column: &str, form: report::cell::Form) -> Result<Vec<String>> {
     let array = batch.column_by_name(column).with_context(|| format!("no column {column}"))?;
     let cells = report::cell::Cells::of(array)?;
     let text = |row| {
         let mut text = String::new();
-        cells.write_text(row, report::cell::Form::Exact, &mut text);
+        cells.write_text(row, form, &mut text);
         text
     };
     Ok((0..batch.num_rows()).map(text).collect())

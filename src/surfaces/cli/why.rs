@@ -1,10 +1,12 @@
 //! `why B A`: what may explain that a run did better or worse than another, the likeliest first.
 
 use super::args::Values;
+use super::compare::ENOUGH_STEPS;
 use super::output;
 use super::session::Session;
-use crate::engine::canned::{ParamValue, quoted};
+use crate::engine::canned::ParamValue;
 use crate::error::UserError;
+use crate::records::names::normal_form;
 use anyhow::Result;
 use arrow::array::{ArrayRef, StringArray};
 use arrow::record_batch::RecordBatch;
@@ -19,9 +21,6 @@ const CONFIG_LINES: usize = 8;
 
 /// Curves that are told where they part.
 const CURVES: usize = 5;
-
-/// Findings of each run that are told.
-const FINDINGS: usize = 3;
 
 /// Its declaration.
 pub fn command() -> Command {
@@ -65,12 +64,16 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<()> {
         None => None,
     };
     let pair = Pair { session, a, b };
-    let mut lines = pair.curves(metric.as_deref()).await?;
-    let config = pair.config().await?;
-    // The outcome stands first, the curves behind what may have bent them.
-    lines.splice(1..1, config);
+    let compared = pair.compared(metric.as_deref()).await?;
+    let judged = compared.first().filter(|row| !row.verdict.is_empty());
+    let ends = pair.ends(judged.map_or("", |row| &row.key)).await?;
+    let mut lines = vec![("outcome", pair.outcome(judged, metric.as_deref()))];
+    lines.extend(judged.and_then(|row| last(row, &ends)));
+    lines.extend(pair.config().await?);
+    // Behind what may have bent them.
+    lines.extend(curves(&compared));
     lines.extend(pair.findings().await?);
-    lines.extend(pair.code().await?);
+    lines.extend(pair.code(&ends));
     let column = |texts: Vec<&str>| Arc::new(StringArray::from(texts)) as ArrayRef;
     let about = column(lines.iter().map(|(about, _)| *about).collect());
     let texts = column(lines.iter().map(|(_, text)| text.as_str()).collect());
@@ -78,6 +81,27 @@ pub async fn run(session: &Session, matches: &ArgMatches) -> Result<()> {
 }
 
 type Line = (&'static str, String);
+
+/// A metric of both runs, each value at its best; numbers as text of four digits.
+struct Compared {
+    key: String,
+    verdict: String,
+    base: String,
+    base_step: String,
+    value: String,
+    step: String,
+    percent: String,
+    correlation: Option<f64>,
+    part_step: Option<i64>,
+    common_steps: u64,
+}
+
+/// How a run ended.
+struct End {
+    last: String,
+    commit: String,
+    is_dirty: bool,
+}
 
 /// Two runs; the second is explained.
 struct Pair<'s> {
@@ -87,111 +111,95 @@ struct Pair<'s> {
 }
 
 impl Pair<'_> {
-    fn values(&self) -> Values {
-        Values::from([("runs".to_owned(), ParamValue::List(vec![self.a.clone(), self.b.clone()]))])
-    }
-
-    /// Rows of a statement, cell by cell as text.
-    async fn rows<const N: usize>(&self, sql: &str, names: [&str; N]) -> Result<Vec<[String; N]>> {
-        let batch = output::collect(self.session.workspace.sql(sql).await?).await?;
+    /// Cells of a part of the command, numbers with four digits.
+    async fn rows<const N: usize>(
+        &self,
+        query: &str,
+        values: &Values,
+        names: [&str; N],
+    ) -> Result<Vec<[String; N]>> {
+        let batch = output::collect(self.session.workspace.canned(query, values).await?).await?;
         let columns =
-            names.into_iter().map(|name| output::texts(&batch, name)).collect::<Result<Vec<_>>>()?;
+            names.into_iter().map(|name| output::brief_texts(&batch, name)).collect::<Result<Vec<_>>>()?;
         let row = |nth: usize| std::array::from_fn(|column| columns[column][nth].clone());
         Ok((0..batch.num_rows()).map(row).collect())
     }
 
-    /// The outcome, then where the curves part.
-    async fn curves(&self, metric: Option<&str>) -> Result<Vec<Line>> {
-        let mut values = self.values();
-        values.insert("at".to_owned(), ParamValue::Text("best".to_owned()));
-        values.insert("all".to_owned(), ParamValue::Flag(true));
-        let compared = self.session.workspace.canned_sql("compare", &values).await?;
-        let is_it = metric.map_or_else(String::new, |metric| {
-            format!("normal_key(key) = normal_key({}) desc, ", quoted(metric))
+    fn sides(&self) -> Values {
+        let text = |run: &String| ParamValue::Text(run.clone());
+        Values::from([("a".to_owned(), text(&self.a)), ("b".to_owned(), text(&self.b))])
+    }
+
+    /// Metrics of both, the one to judge by first.
+    async fn compared(&self, metric: Option<&str>) -> Result<Vec<Compared>> {
+        let values = Values::from([
+            ("runs".to_owned(), ParamValue::List(vec![self.a.clone(), self.b.clone()])),
+            ("at".to_owned(), ParamValue::Text("best".to_owned())),
+            ("all".to_owned(), ParamValue::Flag(true)),
+        ]);
+        let names = ["key", "verdict", "base", "base_step", "value", "step", "percent"];
+        let numbers = ["correlation", "part_step", "common_steps"];
+        let batch = output::collect(self.session.workspace.canned("compare", &values).await?).await?;
+        let told = names.map(|name| output::brief_texts(&batch, name));
+        let [key, verdict, base, base_step, value, step, percent] = all(told)?;
+        let [correlation, part_step, common_steps] = all(numbers.map(|name| output::texts(&batch, name)))?;
+        let row = |nth: usize| Compared {
+            key: key[nth].clone(),
+            verdict: verdict[nth].clone(),
+            base: base[nth].clone(),
+            base_step: base_step[nth].clone(),
+            value: value[nth].clone(),
+            step: step[nth].clone(),
+            percent: percent[nth].trim_start_matches('-').to_owned(),
+            correlation: correlation[nth].parse().ok(),
+            part_step: part_step[nth].parse().ok(),
+            common_steps: common_steps[nth].parse().unwrap_or(0),
+        };
+        let is_machine = |row: &Compared| row.key.starts_with("system/");
+        let mut rows: Vec<_> = (0..batch.num_rows()).map(row).filter(|row| !is_machine(row)).collect();
+        let form = metric.map(normal_form);
+        rows.sort_by_key(|row| {
+            let is_asked = form.as_ref().is_some_and(|form| normal_form(&row.key) == *form);
+            (!is_asked, row.verdict.is_empty())
         });
-        let sql = format!(
-            "select key, coalesce(verdict, '') as verdict, short(base) as base, base_step, short(value) as value,
-                 step, short(abs(percent)) as percent, short(round(correlation, 3)) as correlation, part_step
-             from ({compared})
-             where not starts_with(key, 'system/')
-             order by {is_it}verdict is null, not starts_with(role_key(key), 'val/'),
-                 role_key(key) not in ('val/loss', 'train/loss', 'loss'), length(key), key"
-        );
-        let names =
-            ["key", "verdict", "base", "base_step", "value", "step", "percent", "correlation", "part_step"];
-        let rows = self.rows(&sql, names).await?;
-        let mut outcome = self.outcome(rows.first(), metric);
-        if let Some([key, verdict, ..]) = rows.first()
-            && !verdict.is_empty()
-        {
-            outcome.push_str(&self.last(key).await?);
-        }
-        let mut lines = vec![("outcome", outcome)];
-        let mut parted: Vec<_> =
-            rows.iter().filter_map(|row| Some((row[8].parse::<i64>().ok()?, &row[0], &row[7]))).collect();
-        // The schedule of a learning rate is configuration.
-        parted.retain(|(_, key, _)| *key != "lr" && !key.ends_with("/lr"));
-        parted.sort();
-        if !parted.is_empty() {
-            let told = parted.iter().take(CURVES).map(|(step, key, correlation)| {
-                format!("{key} parts at step {step} (correlation {correlation})")
-            });
-            lines.push(("curves", told.collect::<Vec<_>>().join(", ")));
-        }
-        Ok(lines)
+        Ok(rows)
     }
 
-    fn outcome(&self, first: Option<&[String; 9]>, metric: Option<&str>) -> String {
+    fn outcome(&self, judged: Option<&Compared>, metric: Option<&str>) -> String {
         let (a, b) = (&self.a, &self.b);
-        let asked =
-            metric.map_or_else(|| "no metric with a goal".to_owned(), |metric| format!("\"{metric}\" not"));
-        match first {
-            Some([key, verdict, base, base_step, value, step, percent, ..]) if !verdict.is_empty() => {
-                let is = match verdict.as_str() {
-                    "equal" => "as good as",
-                    "within noise" => "within noise of",
-                    "better" => "better than",
-                    _ => "worse than",
-                };
-                let apart = if percent.is_empty() { String::new() } else { format!(", {percent} % apart") };
-                format!(
-                    "{b} is {is} {a}: best {key} {value} at step {step} against {base} at step {base_step}{apart}"
-                )
-            }
-            _ => format!("{asked} in both runs"),
-        }
+        let Some(row) = judged else {
+            let asked = metric
+                .map_or_else(|| "no metric with a goal".to_owned(), |metric| format!("\"{metric}\" not"));
+            return format!("{asked} in both runs");
+        };
+        let is = match row.verdict.as_str() {
+            "equal" => "as good as",
+            "within noise" => "within noise of",
+            "better" => "better than",
+            _ => "worse than",
+        };
+        let apart = match row.percent.as_str() {
+            "" => String::new(),
+            percent => format!(", {percent} % apart"),
+        };
+        let Compared { key, base, base_step, value, step, .. } = row;
+        format!(
+            "{b} is {is} {a}: best {key} {value} at step {step} against {base} at step {base_step}{apart}"
+        )
     }
 
-    /// Where both ended, as a part of the outcome.
-    async fn last(&self, key: &str) -> Result<String> {
-        let (a, b, key) = (quoted(&self.a), quoted(&self.b), quoted(key));
-        let sql = format!(
-            "select run_id, first_value(short(last) order by key <> {key}, key) as last from summary
-             where run_id in ({a}, {b}) and (key = {key} or normal_key(key) = normal_key({key}))
-             group by run_id order by run_id = {a}"
-        );
-        Ok(match self.rows(&sql, ["run_id", "last"]).await?.as_slice() {
-            [[_, b], [_, a]] => format!("; last {b} against {a}"),
-            _ => String::new(),
-        })
+    /// How both ended, the one that is held against first.
+    async fn ends(&self, key: &str) -> Result<Vec<End>> {
+        let mut values = self.sides();
+        values.insert("key".to_owned(), ParamValue::Text(key.to_owned()));
+        let rows = self.rows("why_ends", &values, ["last", "git_commit", "git_dirty"]).await?;
+        let end = |[last, commit, dirty]: [String; 3]| End { last, commit, is_dirty: dirty == "true" };
+        Ok(rows.into_iter().map(end).collect())
     }
 
     /// Hyperparameters that differ, and the state.
     async fn config(&self) -> Result<Vec<Line>> {
-        let differences = self.session.workspace.canned_sql("differences", &self.values()).await?;
-        let (a, b) = (quoted(&self.a), quoted(&self.b));
-        let sql = format!(
-            "select key, coalesce(a, '(none)') as a, coalesce(b, '(none)') as b
-             from (
-                 select key, max(value) filter (where run_id = {a}) as a, max(value) filter (where run_id = {b}) as b
-                 from ({differences})
-                 where key not in ('name', 'project', 'last_step', 'duration_s', 'git_commit', 'git_dirty')
-                 group by key
-             )
-             order by key <> 'state', config_role(key) is not null,
-                 coalesce(finite(abs(log10(abs(try_cast(a as double) / try_cast(b as double))))), 1) desc, key"
-        );
-        let rows = self.rows(&sql, ["key", "a", "b"]).await?;
+        let rows = self.rows("why_config", &self.sides(), ["key", "a", "b"]).await?;
         let told = rows.iter().take(CONFIG_LINES).map(|[key, a, b]| {
             (if key == "state" { "outcome" } else { "config" }, format!("{key}: {a} -> {b}"))
         });
@@ -208,19 +216,8 @@ impl Pair<'_> {
 
     /// The worst that was found in each run.
     async fn findings(&self) -> Result<Vec<Line>> {
-        let (a, b) = (quoted(&self.a), quoted(&self.b));
-        let sql = format!(
-            "select run_id, level, kind, step, key, n from (
-                 select run_id, level, kind, min(step) as step, first_value(key order by step, key) as key,
-                     count(*) as n, row_number() over (partition by run_id order by level, min(step), kind) as nth
-                 from alerts
-                 where run_id in ({a}, {b}) and origin = 'detected' and level <> 'info'
-                 group by run_id, level, kind
-             )
-             where nth <= {FINDINGS}
-             order by run_id = {a}, nth"
-        );
-        let rows = self.rows(&sql, ["run_id", "level", "kind", "step", "key", "n"]).await?;
+        let names = ["run_id", "level", "kind", "step", "key", "n"];
+        let rows = self.rows("why_findings", &self.sides(), names).await?;
         let line = |[run, level, kind, step, key, n]: [String; 6]| {
             let metric = if key.is_empty() { String::new() } else { format!(" in {key}") };
             let at = if step.is_empty() { String::new() } else { format!(" at step {step}") };
@@ -231,21 +228,53 @@ impl Pair<'_> {
     }
 
     /// Whether the code is another one, as far as it is known.
-    async fn code(&self) -> Result<Vec<Line>> {
-        let (a, b) = (quoted(&self.a), quoted(&self.b));
-        let sql = format!(
-            "select left(git_commit, 12) as git_commit, git_dirty from runs
-             where run_id in ({a}, {b}) order by run_id = {b}"
-        );
-        let rows = self.rows(&sql, ["git_commit", "git_dirty"]).await?;
-        let [[from, from_dirty], [to, to_dirty]] = rows.as_slice() else { return Ok(Vec::new()) };
+    fn code(&self, ends: &[End]) -> Option<Line> {
+        let [of_a, of_b] = ends else { return None };
+        let (from, to) = (&of_a.commit, &of_b.commit);
+        if from.is_empty() || to.is_empty() {
+            return None;
+        }
         let how = format!("runq diff {} {}; runq code {} --diff {}", self.a, self.b, self.a, self.b);
-        let is_dirty = from_dirty == "true" || to_dirty == "true";
-        Ok(match (from.is_empty() || to.is_empty(), from == to, is_dirty) {
-            (true, ..) => Vec::new(),
-            (false, false, _) => vec![("code", format!("{from} -> {to}: {how}"))],
-            (false, true, true) => vec![("code", format!("the same commit {from}, with changes: {how}"))],
-            (false, true, false) => vec![("code", format!("the same: {from}"))],
-        })
+        let told = match (from == to, of_a.is_dirty || of_b.is_dirty) {
+            (false, _) => format!("{from} -> {to}: {how}"),
+            (true, true) => format!("the same commit {from}, with changes: {how}"),
+            (true, false) => format!("the same: {from}"),
+        };
+        Some(("code", told))
     }
+}
+
+/// The last values, and whether it is known what is noise.
+fn last(row: &Compared, ends: &[End]) -> Option<Line> {
+    let [of_a, of_b] = ends else { return None };
+    let unsure = match row.common_steps {
+        count if count < ENOUGH_STEPS && row.verdict != "equal" => {
+            format!("; {count} common steps are too few to tell noise")
+        }
+        _ => String::new(),
+    };
+    Some(("outcome", format!("last {} against {}{unsure}", of_b.last, of_a.last)))
+}
+
+/// Where curves part, the earliest first.
+fn curves(compared: &[Compared]) -> Option<Line> {
+    // The schedule of a learning rate is configuration.
+    let is_schedule = |key: &str| key == "lr" || key.ends_with("/lr");
+    let parted = compared.iter().filter(|row| !is_schedule(&row.key));
+    let mut parted: Vec<_> = parted.filter_map(|row| Some((row.part_step?, row))).collect();
+    parted.sort_by(|(one, row), (other, next)| (one, &row.key).cmp(&(other, &next.key)));
+    let told = parted.iter().take(CURVES).map(|(step, row)| {
+        let correlation = row.correlation.map_or_else(String::new, |correlation| {
+            format!(" (correlation {})", (correlation * 1000.0).round() / 1000.0)
+        });
+        format!("{} parts at step {step}{correlation}", row.key)
+    });
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then_some(("curves", told))
+}
+
+/// All of them, or the first error.
+fn all<T, const N: usize>(results: [Result<T>; N]) -> Result<[T; N]> {
+    let values = results.into_iter().collect::<Result<Vec<T>>>()?;
+    values.try_into().map_err(|_| anyhow::anyhow!("a column is missing"))
 }

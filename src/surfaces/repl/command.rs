@@ -32,8 +32,10 @@ const OWN: &[(&str, &[&str], &str, &str)] = &[
 ];
 
 /// Commands of the command line that are no canned query.
-const NAMED: &[&str] =
-    &["schema", "sql", "refresh", "files", "latest", "plot", "code", "diagnose", "eta", "forecast", "stop"];
+const NAMED: &[&str] = &[
+    "schema", "sql", "refresh", "files", "latest", "plot", "code", "why", "diagnose", "eta", "forecast",
+    "stop",
+];
 
 /// Every word that may follow a backslash.
 pub fn words(queries: &[Canned]) -> Vec<String> {
