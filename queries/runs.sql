@@ -19,13 +19,13 @@
 -- column: name  human name
 -- column: project  project the tracker files it under
 -- column: state  running, finished, failed, crashed or unknown
--- column: phase  what the training is doing
--- column: finding  the worst that was found in it, if that is more than a fact
--- column: last_step  last step logged
 -- column: metric  metric that is shown
 -- column: best  its best finite value, where its goal is known
 -- column: last  its last value, as logged
 -- column: course  its curve in a few characters
+-- column: finding  the worst that was found in it, if that is more than a fact
+-- column: phase  what the training is doing
+-- column: last_step  last step logged
 -- column: metric_count  metrics logged
 -- column: duration_s  wall time in seconds
 -- column: created_at  when it began
@@ -114,13 +114,13 @@ select
   listed.name,
   listed.project,
   listed.state,
-  listed.phase,
-  worst.finding,
-  listed.last_step,
   shown_metrics.key as metric,
   shown_metrics.best,
   shown_metrics.last,
   courses.course,
+  worst.finding,
+  listed.phase,
+  listed.last_step,
   listed.metric_count,
   listed.duration_s,
   listed.created_at

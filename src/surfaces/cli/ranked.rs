@@ -106,7 +106,11 @@ fn remark(query: &Canned, rows: &RecordBatch) -> Result<Option<String>> {
 fn seeds_remark(n: &[String], seeds: &[String], verdicts: &[String], p: &[String]) -> Option<String> {
     let number = |text: &String| text.parse::<u64>().unwrap_or(0);
     let next = verdicts.iter().zip(p).find(|(verdict, _)| !verdict.is_empty() && *verdict != "best");
-    let p_of = |p: &String| p.parse::<f64>().map_or_else(|_| String::new(), |p| format!(" (p = {p:.2})"));
+    let p_of = |p: &String| match p.parse::<f64>() {
+        Ok(p) if p < 0.01 => " (p < 0.01)".to_owned(),
+        Ok(p) => format!(" (p = {p:.2})"),
+        Err(_) => String::new(),
+    };
     let between = next.map(|(verdict, p)| match verdict.as_str() {
         "worse" => format!("the best two groups differ beyond noise{}", p_of(p)),
         _ => format!("the best two groups differ within noise{}", p_of(p)),
