@@ -1,7 +1,9 @@
 //! Conversion of a whole log, and what it becomes in bytes.
 
 use crate::logs;
-use crate::measure::{Figures, duckdb, head, median, once, other, python, row, runq, size_bytes};
+use crate::measure::{
+    Figures, duckdb, head, in_turn, median, once, other, python, row, row_with, runq, size_bytes,
+};
 use std::path::Path;
 use std::process::Command;
 
@@ -117,6 +119,9 @@ fn several(root: &Path) {
     println!("| runq refresh | {wall_ms:.1} | {cpu_ms:.1} | {peak_mib:.0} | {:.2} |", cpu_ms / wall_ms);
 }
 
+/// Runs with the diagnosis, and as many without.
+const PAIRS: usize = 9;
+
 /// What the diagnosis adds: the same logs with no metric that means anything to it.
 fn diagnosis(root: &Path) {
     head("Conversion with the diagnosis, and without", "with / without");
@@ -135,14 +140,15 @@ fn diagnosis(root: &Path) {
 }
 
 fn with_and_without(name: &str, root: &Path, keys: &[&str]) {
-    let settings = root.join("runq.toml");
-    let with = cold(root);
     let roles: String = keys.iter().map(|key| format!("\"{key}\" = \"none\"\n")).collect();
-    std::fs::write(&settings, format!("[roles]\n{roles}")).unwrap();
-    let without = cold(root);
-    std::fs::remove_file(&settings).unwrap();
+    let ([without, with], ratio) = in_turn(PAIRS, |is_with| {
+        let settings = if is_with { String::new() } else { format!("[roles]\n{roles}") };
+        std::fs::write(root.join("runq.toml"), settings).unwrap();
+        let _ = std::fs::remove_dir_all(root.join(".runq"));
+        once(&mut runq(root, &["refresh"]))
+    });
     row(&format!("{name}, without"), without, None);
-    row(&format!("{name}, with"), with, Some(without));
+    row_with(&format!("{name}, with"), with, Some(ratio));
 }
 
 fn sizes(root: &Path) {

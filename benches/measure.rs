@@ -48,8 +48,22 @@ pub fn median(times: usize, before: impl Fn(), command: impl Fn() -> Command) ->
             once(&mut command())
         })
         .collect();
+    middle(&mut figures)
+}
+
+fn middle(figures: &mut [Figures]) -> Figures {
     figures.sort_by(|a, b| a.cpu_ms.total_cmp(&b.cpu_ms));
-    figures[times / 2]
+    figures[figures.len() / 2]
+}
+
+/// Medians of two kinds of runs that are made in turn, and the median of the ratios of CPU time of each pair:
+/// the speed of a shared machine changes while it is measured.
+pub fn in_turn(pairs: usize, run: impl Fn(bool) -> Figures) -> ([Figures; 2], f64) {
+    let (mut one, mut other): (Vec<Figures>, Vec<Figures>) =
+        (0..pairs).map(|_| (run(false), run(true))).unzip();
+    let mut ratios: Vec<f64> = one.iter().zip(&other).map(|(one, other)| other.cpu_ms / one.cpu_ms).collect();
+    ratios.sort_by(f64::total_cmp);
+    ([middle(&mut one), middle(&mut other)], ratios[pairs / 2])
 }
 
 /// Median of several runs with nothing between them.
@@ -60,7 +74,12 @@ pub fn warm(times: usize, command: impl Fn() -> Command) -> Figures {
 
 /// A row of a Markdown table: what, wall, CPU, peak, and how many times the CPU of `other` it took.
 pub fn row(name: &str, figures: Figures, other: Option<Figures>) {
-    let ratio = other.map_or(String::new(), |other| format!("{:.2}", figures.cpu_ms / other.cpu_ms));
+    row_with(name, figures, other.map(|other| figures.cpu_ms / other.cpu_ms));
+}
+
+/// The same with a ratio.
+pub fn row_with(name: &str, figures: Figures, ratio: Option<f64>) {
+    let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.2}"));
     let Figures { wall_ms, cpu_ms, peak_mib } = figures;
     println!("| {name} | {wall_ms:.1} | {cpu_ms:.1} | {peak_mib:.0} | {ratio} |");
 }
